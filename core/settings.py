@@ -1,0 +1,88 @@
+"""The environment, read once into one frozen value.
+
+Every variable starts with `VISION_BENCH_`; README's table of configuration lists the same names.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import SetupError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Configuration of one process."""
+
+    database_url: str
+    """SQLAlchemy address of the result store."""
+    checkpoints: Path
+    """Folder of the shipped checkpoints and of local weight files."""
+    keep_pictures: bool
+    """Whether a run keeps its input pictures, so that it can be run again."""
+    access: str
+    """`auto`, `private` (one person, one history) or `public` (each visitor alone)."""
+    max_upload_mb: float
+    """Largest accepted picture file, in MB (10^6 bytes)."""
+    max_megapixels: float
+    """Largest accepted picture, in millions of pixels."""
+    device: str
+    """`auto`, `cpu`, `cuda` or `mps`."""
+    model_memory_mb: float | None
+    """Budget of the model pool, in MB (10^6 bytes); None takes a share of what is free."""
+    hub_timeout_s: float
+    """How long the model hub may take to answer before it counts as unreachable, in seconds."""
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise SetupError(f"{name} is {text!r}, which is not a positive number.", f"Set {name} to a number above 0.")
+    return value
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = env.get(name, "").strip().lower() or choices[0]
+    if text not in choices:
+        raise SetupError(f"{name} is {text!r}.", f"Set it to one of {', '.join(choices)}.")
+    return text
+
+
+def read_settings(env: Mapping[str, str]) -> Settings:
+    """Return the settings that `env` describes.
+
+    Raises:
+        SetupError: A value cannot be used; the message names the variable.
+    """
+    prefix = "VISION_BENCH_"
+    keep = _choice(env, f"{prefix}KEEP_PICTURES", ("auto", "1", "0", "true", "false", "yes", "no"))
+    access = _choice(env, f"{prefix}ACCESS", ("auto", "private", "public"))
+    budget = env.get(f"{prefix}MODEL_MEMORY_MB", "").strip()
+    return Settings(
+        database_url=env.get(f"{prefix}DATABASE_URL", "").strip()
+        or f"sqlite:///{ROOT / 'db' / 'vision_bench.sqlite3'}",
+        checkpoints=Path(env.get(f"{prefix}CHECKPOINTS", "").strip() or ROOT / "checkpoints"),
+        keep_pictures=access != "public" if keep == "auto" else keep in ("1", "true", "yes"),
+        access=access,
+        max_upload_mb=_number(env, f"{prefix}MAX_UPLOAD_MB", 20.0),
+        max_megapixels=_number(env, f"{prefix}MAX_MEGAPIXELS", 40.0),
+        device=_choice(env, f"{prefix}DEVICE", ("auto", "cpu", "cuda", "mps")),
+        model_memory_mb=_number(env, f"{prefix}MODEL_MEMORY_MB", 1.0) if budget else None,
+        hub_timeout_s=_number(env, f"{prefix}HUB_TIMEOUT_S", 3.0),
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return this process's settings."""
+    return read_settings(os.environ)

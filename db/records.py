@@ -1,0 +1,225 @@
+"""What the store takes and hands out: shapes of new runs, frozen records of stored ones.
+
+A caller never sees an ORM object. Times are aware `datetime`s in UTC; sizes are bytes; durations are
+milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+STATUSES = ("running", "ok", "failed", "cancelled")
+
+
+class NewMetric(Protocol):
+    """A measured number on its way in."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+
+
+class NewArtifact(Protocol):
+    """A file of a run on its way in."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class NewPicture(Protocol):
+    """A decoded picture on its way in; `sha256` is the hex digest of `data`, the file itself."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def thumbnail(self) -> bytes: ...
+
+
+class NewInput(Protocol):
+    """A picture and the part it plays in a run."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def image(self) -> NewPicture: ...
+
+
+class NewEnvironment(Protocol):
+    """What a run ran on."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def device_name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def versions(self) -> Mapping[str, str]: ...
+    @property
+    def git_revision(self) -> str: ...
+
+
+class NewRun(Protocol):
+    """A run on its way in; `core.runs.RunDraft` has this shape."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def model_revision(self) -> str: ...
+    @property
+    def environment(self) -> NewEnvironment: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def duration_ms(self) -> float | None: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def inputs(self) -> Sequence[NewInput]: ...
+    @property
+    def metrics(self) -> Sequence[NewMetric]: ...
+    @property
+    def artifacts(self) -> Sequence[NewArtifact]: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def error_class(self) -> str: ...
+    @property
+    def error_message(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """One stored number."""
+
+    name: str
+    value: float
+    unit: str
+    step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """One stored file of a run, without its bytes (`Store.artifact` reads them)."""
+
+    name: str
+    media_type: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRecord:
+    """What is known of an input picture. `kept` says whether `Store.picture_data` can return the file."""
+
+    role: str
+    name: str
+    sha256: str
+    format: str
+    width: int
+    height: int
+    size: int
+    thumbnail: bytes
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecord:
+    """What a run ran on."""
+
+    device: str
+    device_name: str
+    dtype: str
+    threads: int
+    versions: Mapping[str, str]
+    git_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One row of a list of runs."""
+
+    id: str
+    time: datetime
+    kind: str
+    model_id: str
+    status: str
+    duration_ms: float | None
+    device: str
+    tags: tuple[str, ...]
+    note: str
+    shared: bool
+    picture_sha256: str | None
+    """Digest of the first input picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run, whole."""
+
+    id: str
+    time: datetime
+    kind: str
+    model_id: str
+    model_revision: str
+    status: str
+    error_class: str
+    error_message: str
+    parameters: Mapping[str, Any]
+    duration_ms: float | None
+    environment: EnvironmentRecord
+    owner: str
+    shared: bool
+    tags: tuple[str, ...]
+    note: str
+    inputs: tuple[PictureRecord, ...]
+    metrics: tuple[MetricRecord, ...]
+    artifacts: tuple[ArtifactRecord, ...]
+
+    def metric(self, name: str) -> float | None:
+        """Return the run-level metric `name`, or None where it was not measured."""
+        return next((m.value for m in self.metrics if m.name == name and m.step is None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs. Every field narrows; the empty filter is all runs of everybody.
+
+    `owner` is a visitor's id: with it set, only that visitor's own runs are seen. `since` is inclusive,
+    `until` exclusive.
+    """
+
+    owner: str | None = None
+    kinds: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
