@@ -200,6 +200,8 @@ class RunRecord:
     shared: bool
     tags: tuple[str, ...]
     note: str
+    view: Mapping[str, Any]
+    """The last state of the page that shows the run; unlike `parameters` it changes nothing that was run."""
     inputs: tuple[PictureRecord, ...]
     metrics: tuple[MetricRecord, ...]
     artifacts: tuple[ArtifactRecord, ...]
@@ -221,5 +223,41 @@ class RunFilter:
     kinds: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Runs that carry any of these."""
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What a set of runs consists of: each value with the number of its runs, most frequent first."""
+
+    kinds: Mapping[str, int]
+    models: Mapping[str, int]
+    statuses: Mapping[str, int]
+    devices: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CountPoint:
+    """How many runs of a model began within a bucket of time."""
+
+    time: datetime
+    """Begin of the bucket."""
+    model_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPoint:
+    """How long the successful runs of a model took within a bucket of time."""
+
+    time: datetime
+    """Begin of the bucket."""
+    model_id: str
+    count: int
+    median_ms: float
+    p90_ms: float
+    """Nearest rank: the smallest duration that at least 90 % of the runs did not exceed."""

@@ -1,0 +1,137 @@
+"""How a database is opened: the address, the connections' settings, transactions.
+
+SQLite runs in WAL mode: readers never wait, and one writer at a time takes the write lock when its
+transaction begins, so it cannot fail half-way on a lock. With `synchronous=NORMAL` a commit survives the
+process being killed at any moment; a power cut may lose the last commits but never corrupts the file.
+
+PostgreSQL is reached by psycopg 3. Readers see one snapshot (REPEATABLE READ) on both.
+"""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.errors import NotAStoreError, StoreError, StoreUnavailableError
+
+LOCK_TIMEOUT_S = 5
+"""How long a writer waits for another one before it gives up."""
+
+SQLITE_MAGIC = b"SQLite format 3\x00"
+
+
+def store_url(text: str) -> URL:
+    """Return the address in SQLAlchemy's form, with the driver that this app ships.
+
+    Raises:
+        StoreError: It names neither a SQLite file nor a PostgreSQL database.
+    """
+    remedy = "Use sqlite:////folder/file.sqlite3 or postgresql://user:password@host/database."
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise StoreError("The address of the store cannot be read.", remedy) from error
+    if url.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername != "sqlite":
+        raise StoreError("The address of the store names an unsupported database.", remedy)
+    if not url.database or url.database.startswith((":memory:", "file:")):
+        raise StoreError("The address of the store names no file.", remedy)
+    return url
+
+
+def create_store_engine(url: URL) -> Engine:
+    """Return an engine for an address that `store_url` made. Connects to nothing yet.
+
+    Raises:
+        StoreUnavailableError: The folder of a SQLite file does not exist.
+        NotAStoreError: There is a file of another kind at that path.
+    """
+    to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))
+    if url.get_backend_name() == "sqlite":
+        _look_at_file(Path(str(url.database)))
+        engine = create_engine(url, json_serializer=to_json, connect_args={"timeout": LOCK_TIMEOUT_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_engine(
+        url, json_serializer=to_json, pool_pre_ping=True, connect_args={"connect_timeout": LOCK_TIMEOUT_S}
+    )
+    event.listen(engine, "connect", _set_up_postgres)
+    return engine
+
+
+def reader(engine: Engine) -> Engine:
+    """Return the engine as readers use it: a transaction sees one snapshot."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def writer(engine: Engine) -> Engine:
+    """Return the engine as writers use it: SQLite's write lock is taken at the begin of a transaction."""
+    return engine.execution_options(writes=True)
+
+
+def use_wal(engine: Engine) -> None:
+    """Switch a SQLite file to WAL for good; SQLite's own waiting does not cover the switch."""
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    with closing(engine.raw_connection()) as connection:
+        while True:
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+
+def _look_at_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreUnavailableError(f"The folder of {path.name} does not exist.", f"Create {path.parent}.")
+    if path.is_dir():
+        raise NotAStoreError(f"{path.name} is a folder.", "Name a file in it.")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(SQLITE_MAGIC))
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"{path.name} cannot be read.", "Give this user the right to read it."
+        ) from error
+    if start not in (b"", SQLITE_MAGIC):
+        raise NotAStoreError(
+            f"{path.name} is not a database.", "Choose another file; this one was not changed."
+        )
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver would begin transactions by rules of its own
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    cursor.close()
+    connection.commit()

@@ -1,0 +1,197 @@
+"""The tables.
+
+    environment ──< run ──< metric          numbers, in the order they were measured
+                     │ ├──< run_tag
+                     │ ├──< run_input >── image ──> artifact   the picture itself, where it is kept
+                     │ └──< run_artifact >── artifact          bytes, stored once by their SHA-256
+
+A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
+runs and go when the last run that refers to them goes (`Store.delete`).
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept as whole milliseconds since 1970 UTC: the same integer on every database.
+
+    A bound is rounded up, which keeps `>= since` and `< until` exact against whole milliseconds.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else -((EPOCH - value) // MILLISECOND)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(milliseconds=value)
+
+
+class Base(DeclarativeBase):
+    """Registry of the tables, with constraint names that every migration can rely on."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text(), datetime: UtcTime(), dict[str, Any]: JSON(), bytes: LargeBinary()}  # noqa: RUF012
+
+
+class Environment(Base):
+    """What runs ran on; equal ones are one row, found by `digest`."""
+
+    __tablename__ = "environment"
+    __table_args__ = (
+        UniqueConstraint("digest"),
+        {"sqlite_autoincrement": True},
+    )  # a stale id is never reused
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    device: Mapped[str]
+    device_name: Mapped[str]
+    dtype: Mapped[str]
+    threads: Mapped[int]
+    versions: Mapped[dict[str, Any]]
+    git_revision: Mapped[str]
+
+
+class Artifact(Base):
+    """Bytes, named by their SHA-256 and stored once."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (
+        CheckConstraint("length(sha256) = 64", name="sha256"),
+        CheckConstraint("size >= 0", name="size"),
+    )
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    data: Mapped[bytes]
+
+
+class Image(Base):
+    """A picture that runs took. `kept_sha256` points at the file itself where it is kept."""
+
+    __tablename__ = "image"
+    __table_args__ = (
+        CheckConstraint("length(sha256) = 64", name="sha256"),
+        CheckConstraint("kept_sha256 = sha256", name="kept"),
+        CheckConstraint("width > 0 AND height > 0 AND size > 0", name="size"),
+    )
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    format: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+    kept_sha256: Mapped[str | None] = mapped_column(ForeignKey("artifact.sha256"), index=True)
+    thumbnail: Mapped[bytes]
+
+
+class Run(Base):
+    """One thing that ran. `id` is a ULID made from `time`, so ids sort as times do."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        CheckConstraint("length(id) = 26", name="id"),
+        CheckConstraint("kind <> '' AND model_id <> '' AND owner <> ''", name="named"),
+        CheckConstraint("status IN ('running', 'ok', 'failed', 'cancelled')", name="status"),
+        CheckConstraint("duration_ms >= 0", name="duration"),
+        Index("ix_run_time", "time", "id"),
+        Index("ix_run_owner_time", "owner", "time", "id"),
+        # Covers every aggregate behind a chart: those never read the rows themselves.
+        Index(
+            "ix_run_aggregate", "owner", "kind", "model_id", "time", "status", "environment_id", "duration_ms"
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    time: Mapped[datetime]
+    kind: Mapped[str]
+    model_id: Mapped[str]
+    model_revision: Mapped[str]
+    status: Mapped[str]
+    duration_ms: Mapped[float | None]
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"), index=True)
+    owner: Mapped[str]
+    shared: Mapped[bool]
+    error_class: Mapped[str]
+    error_message: Mapped[str]
+    note: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    view: Mapped[dict[str, Any]]
+
+
+class RunTag(Base):
+    """A word that its owner put on a run."""
+
+    __tablename__ = "run_tag"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class RunInput(Base):
+    """The part that a picture played in a run, and the name it came with."""
+
+    __tablename__ = "run_input"
+    __table_args__ = (UniqueConstraint("run_id", "role"), {"sqlite_with_rowid": False})
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    role: Mapped[str]
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"), index=True)
+    name: Mapped[str]
+
+
+class Metric(Base):
+    """A measured number; `step` is NULL for a number of the whole run."""
+
+    __tablename__ = "metric"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    value: Mapped[float]
+    unit: Mapped[str]
+    step: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class RunArtifact(Base):
+    """The name and media type that a run gave to some bytes."""
+
+    __tablename__ = "run_artifact"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("artifact.sha256"), index=True)
+    media_type: Mapped[str]

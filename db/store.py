@@ -1,0 +1,439 @@
+"""The store: every run that was, in one database."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.exc import DBAPIError
+
+from db import queries, reading, upkeep, writing
+from db.engine import create_store_engine, reader, store_url, writer
+from db.errors import InvalidRunError, RunNotFoundError, is_lost_race, translated
+from db.ids import RUN_IDS
+from db.migrations import migrate
+from db.models import Artifact, Image, Run, RunArtifact, RunInput
+from db.queries import Bucket
+from db.records import (
+    CountPoint,
+    Facets,
+    LatencyPoint,
+    NewArtifact,
+    NewMetric,
+    NewPicture,
+    NewRun,
+    RunFilter,
+    RunRecord,
+    RunSummary,
+)
+from db.rows import Row, artifact_rows, clean_json, clean_text, metric_rows, outcome_row
+
+T = TypeVar("T")
+
+FINISHED = ("ok", "failed", "cancelled")
+ATTEMPTS = 3
+CHUNK = 1_000
+"""Most ids in one statement; both databases bound the number of parameters."""
+
+
+class Store:
+    """Every run that was, in one SQLite file or PostgreSQL database.
+
+    What is guaranteed:
+
+    - **Atomic.** Each method that writes does it in one transaction, and returns when it is committed. What
+      was acknowledged survives the process being killed; what was not leaves no trace.
+    - **Immutable.** A finished run's parameters, pictures, metrics and artifacts never change. Its tags,
+      note, sharing and view may. Records handed out are frozen and share nothing with the store.
+    - **Owned.** A run belongs to `owner`. Methods that take an owner show that visitor's own and the shared
+      runs, and change own ones only; a stranger's run does not exist for them. `owner=None` is the operator,
+      who may do everything.
+    - **Stored once.** Equal pictures, files and environments are one row each, and go with the last run that
+      refers to them.
+    - **Concurrent.** One store serves all threads of a process, and any number of processes may open the same
+      database. Readers see one moment and never wait for writers. A writer waits for another one up to
+      `LOCK_TIMEOUT_S`. Do not carry an open store over a fork.
+
+    Every method raises a `StoreError` when the database fails.
+    """
+
+    def __init__(self, engine: Engine, *, keep_pictures: bool) -> None:
+        self._engine = engine
+        self._reader = reader(engine)
+        self._writer = writer(engine)
+        self._environments: dict[str, int] = {}
+        self.keep_pictures = keep_pictures
+
+    # Life
+
+    @classmethod
+    def open(cls, url: str, *, keep_pictures: bool = True) -> Self:
+        """Open a store; create or upgrade its tables where needed.
+
+        Args:
+            url: `sqlite:////folder/file.sqlite3` or `postgresql://user:password@host/database`.
+            keep_pictures: Whether runs keep their input pictures. If not, digest and thumbnail are kept.
+
+        Raises:
+            NotAStoreError: Something else is there. It is left as it is.
+            StoreVersionError: A newer version of the app wrote it. It is left as it is.
+            StoreUnavailableError: The file's folder or the server cannot be reached.
+        """
+        engine = create_store_engine(store_url(url))
+        try:
+            with translated():
+                migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, keep_pictures=keep_pictures)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    def record(self, run: NewRun) -> str:
+        """Keep a finished run.
+
+        Returns:
+            The run's id: 26 letters and digits that sort by time.
+
+        Raises:
+            InvalidRunError: A metric is not finite, a parameter is no JSON value, the status is unknown …
+        """
+        return self._insert(run, _finished(run.status))
+
+    def start(self, run: NewRun) -> str:
+        """Keep a run that is still going, whatever its draft's status says, and return its id."""
+        return self._insert(run, "running")
+
+    def log(self, run_id: str, metrics: Sequence[NewMetric]) -> None:
+        """Add metrics to a run that is still going.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            InvalidRunError: It is finished, or a metric is not finite.
+        """
+        rows = metric_rows(run_id, metrics)
+
+        def work(connection: Connection) -> None:
+            self._hold_running(connection, run_id)
+            writing.append_metrics(connection, run_id, rows)
+
+        self._write(work)
+
+    def finish(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        duration_ms: float | None,
+        metrics: Sequence[NewMetric] = (),
+        artifacts: Sequence[NewArtifact] = (),
+        error_class: str = "",
+        error_message: str = "",
+    ) -> None:
+        """Close a run that was started.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            InvalidRunError: It is finished already, or something cannot be stored.
+        """
+        outcome = outcome_row(_finished(status), duration_ms, error_class, error_message)
+        new_metrics, new_artifacts = metric_rows(run_id, metrics), artifact_rows(run_id, artifacts)
+        blobs = writing.blobs_of(new_artifacts, artifacts)
+
+        def work(connection: Connection) -> None:
+            self._hold_running(connection, run_id)
+            writing.insert_missing(connection, Artifact, writing.missing_blobs(connection, blobs))
+            writing.append_metrics(connection, run_id, new_metrics)
+            if new_artifacts:
+                connection.execute(writing.INSERT_RUN_ARTIFACT, new_artifacts)
+            writing.update_run(connection, run_id, outcome)
+
+        self._write(work)
+
+    def annotate(
+        self,
+        run_id: str,
+        owner: str | None,
+        *,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
+        shared: bool | None = None,
+    ) -> None:
+        """Change what a person says about an own run; None leaves a part as it is.
+
+        Raises:
+            RunNotFoundError: `owner` has no such run.
+        """
+        given = {"note": None if note is None else clean_text(note), "shared": shared}
+        values = {name: value for name, value in given.items() if value is not None}
+
+        def work(connection: Connection) -> None:
+            self._change_own(connection, run_id, owner, values)
+            if tags is not None:
+                writing.set_tags(connection, run_id, tags)
+
+        self._write(work)
+
+    def set_view(self, run_id: str, owner: str | None, view: Mapping[str, Any]) -> None:
+        """Keep the last state of the page that shows an own run; `parameters` stay as they were.
+
+        Raises:
+            RunNotFoundError: `owner` has no such run.
+            InvalidRunError: `view` is not made of JSON values.
+        """
+        values = {"view": clean_json(view, "view")}
+        self._write(lambda connection: self._change_own(connection, run_id, owner, values))
+
+    def delete(self, run_ids: Collection[str], owner: str | None) -> int:
+        """Delete own runs, and the pictures, files and environments that no other run refers to.
+
+        Returns:
+            How many runs there were; ids that are not `owner`'s are passed over.
+        """
+        ids = list(run_ids)
+        own = [] if owner is None else [Run.owner == owner]
+
+        def work(connection: Connection) -> int:
+            chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
+            return self._delete(connection, [[Run.id.in_(chunk), *own] for chunk in chunks])
+
+        return self._write(work)
+
+    def prune(self, before: datetime, owner: str | None = None) -> int:
+        """Delete the runs, of one owner or of all, that began before a time. Running ones stay.
+
+        A SQLite file keeps its size; the room is used by later runs.
+
+        Returns:
+            How many runs there were.
+        """
+        old = [Run.time < before, Run.status != "running"] + ([] if owner is None else [Run.owner == owner])
+        return self._write(lambda connection: self._delete(connection, [old]))
+
+    # Reading
+
+    def run(self, run_id: str, owner: str | None) -> RunRecord:
+        """Return one run, whole.
+
+        Raises:
+            RunNotFoundError: There is none that `owner` may see.
+        """
+        with self._read() as connection:
+            seen = connection.scalar(select(Run.id).where(Run.id == run_id, reading.visible_to(owner)))
+            records = reading.load_runs(connection, [seen] if seen else [])
+        if not records:
+            raise RunNotFoundError(run_id)
+        return records[0]
+
+    def runs(
+        self,
+        where: RunFilter,
+        *,
+        limit: int = 200,
+        offset: int = 0,
+        order_by: str = "time",
+        descending: bool = True,
+    ) -> tuple[RunSummary, ...]:
+        """Return a page of the list of runs, by two queries.
+
+        Args:
+            order_by: `time`, `kind`, `model`, `status`, `duration` or `device`; equal ones newest first.
+        """
+        statement = reading.SUMMARY.where(*queries.conditions(where))
+        statement = statement.order_by(*queries.ordering(order_by, descending=descending))
+        with self._read() as connection:
+            return reading.load_summaries(connection, statement.limit(limit).offset(offset))
+
+    def count(self, where: RunFilter) -> int:
+        """Return how many runs there are."""
+        with self._read() as connection:
+            return queries.count_runs(connection, where)
+
+    def facets(self, where: RunFilter) -> Facets:
+        """Return the kinds, models, statuses and devices of runs, each with its count."""
+        with self._read() as connection:
+            return queries.facets(connection, where)
+
+    def runs_over_time(self, where: RunFilter, bucket: Bucket) -> tuple[CountPoint, ...]:
+        """Return how many runs of each model began in each `hour` or `day` (UTC), in order of time.
+
+        At most `queries.MAX_POINTS` points, the newest.
+        """
+        with self._read() as connection:
+            return queries.runs_over_time(connection, where, bucket)
+
+    def latency_over_time(self, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
+        """Return how long successful runs of each model took in each `hour` or `day` (UTC), in order of time.
+
+        At most `queries.MAX_POINTS` points, the newest.
+        """
+        with self._read() as connection:
+            return queries.latency_over_time(connection, where, bucket)
+
+    def picture_data(self, run_id: str, role: str, owner: str | None) -> bytes | None:
+        """Return the file of an input picture, or None where only digest and thumbnail were kept.
+
+        Raises:
+            RunNotFoundError: There is no such run for `owner`, or it took no picture in that role.
+        """
+        statement = (
+            select(Artifact.data)
+            .select_from(Run)
+            .join(RunInput, RunInput.run_id == Run.id)
+            .join(Image, Image.sha256 == RunInput.image_sha256)
+            .outerjoin(Artifact, Artifact.sha256 == Image.kept_sha256)
+            .where(Run.id == run_id, RunInput.role == role, reading.visible_to(owner))
+        )
+        with self._read() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise RunNotFoundError(run_id)
+        return row[0]
+
+    def artifact(self, run_id: str, name: str, owner: str | None) -> bytes:
+        """Return the bytes of a run's file.
+
+        Raises:
+            RunNotFoundError: There is no such run for `owner`, or no file of that name in it.
+        """
+        statement = (
+            select(Artifact.data)
+            .join(RunArtifact, RunArtifact.sha256 == Artifact.sha256)
+            .join(Run, Run.id == RunArtifact.run_id)
+            .where(Run.id == run_id, RunArtifact.name == name, reading.visible_to(owner))
+        )
+        with self._read() as connection:
+            data = connection.scalar(statement)
+        if data is None:
+            raise RunNotFoundError(run_id)
+        return data
+
+    def thumbnails(self, sha256s: Collection[str], owner: str | None) -> dict[str, bytes]:
+        """Return the thumbnails of pictures by digest, of those that `owner` may see, by one query."""
+        statement = (
+            select(Image.sha256, Image.thumbnail)
+            .join(RunInput, RunInput.image_sha256 == Image.sha256)
+            .join(Run, Run.id == RunInput.run_id)
+            .where(Image.sha256.in_(set(sha256s)), reading.visible_to(owner))
+        )
+        with self._read() as connection:
+            return dict(connection.execute(statement).tuples().all())
+
+    # For the operator
+
+    def backup(self, path: Path) -> None:
+        """Copy a SQLite store to a new file, consistent while others write.
+
+        Raises:
+            StoreError: The file exists, or the store is on PostgreSQL (the remedy names pg_dump).
+        """
+        with translated():
+            upkeep.backup_sqlite(self._engine, path)
+
+    def export(self, where: RunFilter) -> Iterator[dict[str, Any]]:
+        """Yield runs as JSON values, oldest first, in bounded memory; pictures and files by their digest."""
+        with translated():
+            yield from upkeep.export_runs(self._reader, where)
+
+    def check(self) -> tuple[str, ...]:
+        """Return what is wrong with the store, a sentence each; nothing where it is sound."""
+        with self._read() as connection:
+            return tuple(upkeep.problems(connection))
+
+    # Transactions
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with translated(), self._reader.connect() as connection:
+            yield connection
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction."""
+
+        def attempt() -> T:
+            with self._writer.begin() as connection:
+                return work(connection)
+
+        return self._retried(attempt)
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        """Run a transaction; again where somebody deleted a row that it leaned on before it could commit."""
+        with translated():
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return attempt()
+                except DBAPIError as error:
+                    if not is_lost_race(error):
+                        raise
+                    self._environments.clear()
+            return attempt()
+
+    def _insert(self, run: NewRun, status: str) -> str:
+        ulid = RUN_IDS.next()
+        rows = writing.run_rows(ulid, run, status)
+        self._retried(lambda: self._insert_rows(rows))
+        return str(ulid)
+
+    def _insert_rows(self, rows: writing.RunRows) -> None:
+        images = self._missing_images(rows.pictures)
+        kept = {row["sha256"]: rows.pictures[row["sha256"]].data for row in images if row["kept_sha256"]}
+        digest = rows.environment["digest"]
+        with self._writer.begin() as connection:
+            environment_id = self._environments.get(digest)
+            if environment_id is None:
+                environment_id = writing.find_or_insert_environment(connection, rows.environment)
+            writing.insert_missing(connection, Artifact, writing.missing_blobs(connection, rows.blobs | kept))
+            writing.insert_images(connection, images)
+            writing.insert_run(connection, rows, environment_id)
+        self._environments[digest] = environment_id
+
+    def _missing_images(self, pictures: dict[str, NewPicture]) -> list[Row]:
+        if not pictures:
+            return []
+        with self._reader.connect() as connection:
+            return writing.missing_images(connection, pictures, keep=self.keep_pictures)
+
+    def _hold_running(self, connection: Connection, run_id: str) -> None:
+        """Take the row of a run that is still going, so that nobody else changes it until the commit."""
+        if writing.update_run(connection, run_id, {"status": "running"}, Run.status == "running"):
+            return
+        if connection.scalar(select(Run.id).where(Run.id == run_id)) is None:
+            raise RunNotFoundError(run_id)
+        raise InvalidRunError(f"The run {run_id} is finished.", "Start a new one.")
+
+    def _change_own(
+        self, connection: Connection, run_id: str, owner: str | None, values: Mapping[str, Any]
+    ) -> None:
+        own = [] if owner is None else [Run.owner == owner]
+        if not writing.update_run(connection, run_id, values or {"id": run_id}, *own):
+            raise RunNotFoundError(run_id)
+
+    def _delete(self, connection: Connection, choices: Sequence[Sequence[Any]]) -> int:
+        deleted = sum(connection.execute(delete(Run).where(*choice)).rowcount for choice in choices)
+        if deleted:
+            writing.delete_orphans(connection)
+        return deleted
+
+
+def _finished(status: str) -> str:
+    if status not in FINISHED:
+        raise InvalidRunError(
+            f"The status is {status!r}.", f"A finished run is one of {', '.join(FINISHED)}."
+        )
+    return status

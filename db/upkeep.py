@@ -1,0 +1,97 @@
+"""What the operator of a store does: backup, export, check."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, exists, func, or_, select
+
+from db.errors import StoreError
+from db.models import Artifact, Environment, Image, Run, RunArtifact, RunInput
+from db.queries import conditions
+from db.reading import load_runs
+from db.records import RunFilter, RunRecord
+from db.rows import sha256
+
+EXPORT_CHUNK = 200
+
+
+def backup_sqlite(engine: Engine, path: Path) -> None:
+    """Copy a SQLite store as it is at one moment into a new file; others may go on writing.
+
+    Raises:
+        StoreError: The store is not a SQLite file, or `path` exists.
+    """
+    if engine.dialect.name != "sqlite":
+        raise StoreError("Only a SQLite store can be copied to a file.", "Use pg_dump for PostgreSQL.")
+    if path.exists():
+        raise StoreError(f"{path.name} exists already.", "Name a new file for the backup.")
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        with closing(engine.raw_connection()) as source, closing(sqlite3.connect(part)) as target:
+            source.driver_connection.backup(target)  # type: ignore[union-attr]
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def export_runs(engine: Engine, where: RunFilter) -> Iterator[dict[str, Any]]:
+    """Yield runs as JSON values, oldest first, a chunk at a time. Pictures and files go by their digest."""
+    last = ""
+    while True:
+        page = select(Run.id).where(*conditions(where), Run.id > last).order_by(Run.id).limit(EXPORT_CHUNK)
+        with engine.connect() as connection:
+            records = load_runs(connection, connection.scalars(page).all())
+        yield from map(run_as_json, records)
+        if len(records) < EXPORT_CHUNK:
+            return
+        last = records[-1].id
+
+
+def run_as_json(record: RunRecord) -> dict[str, Any]:
+    """Return a run as JSON values, without the bytes."""
+    value = asdict(record) | {"time": record.time.isoformat()}
+    for picture in value["inputs"]:
+        del picture["thumbnail"]
+    return value
+
+
+def problems(connection: Connection) -> Iterator[str]:
+    """Yield what is wrong with a store, a sentence each."""
+    if connection.dialect.name == "sqlite":
+        yield from _sqlite_problems(connection)
+    yield from _wrong_digests(connection)
+    yield from _leftovers(connection)
+
+
+def _sqlite_problems(connection: Connection) -> Iterator[str]:
+    for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"The file is damaged: {line}."
+    for table, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"A row of {table} refers to a row of {parent} that is not there."
+
+
+def _wrong_digests(connection: Connection) -> Iterator[str]:
+    statement = select(Artifact.sha256, Artifact.size, Artifact.data).execution_options(yield_per=1)
+    for digest, size, data in connection.execute(statement):
+        if sha256(data) != digest or len(data) != size:
+            yield f"The bytes of {digest} are not those that were stored."
+
+
+def _leftovers(connection: Connection) -> Iterator[str]:
+    unused = {
+        "images": ~exists().where(RunInput.image_sha256 == Image.sha256),
+        "artifacts": ~or_(
+            exists().where(RunArtifact.sha256 == Artifact.sha256),
+            exists().where(Image.kept_sha256 == Artifact.sha256),
+        ),
+        "environments": ~exists().where(Run.environment_id == Environment.id),
+    }
+    for (name, condition), table in zip(unused.items(), (Image, Artifact, Environment), strict=True):
+        if n := connection.scalar(select(func.count()).select_from(table).where(condition)):
+            yield f"{n} {name} belong to no run."
