@@ -10,11 +10,15 @@ from db.models import Artifact, Environment, Image, Metric, Run, RunArtifact, Ru
 from db.records import (
     ArtifactRecord,
     EnvironmentRecord,
+    KeptPicture,
     MetricRecord,
     PictureRecord,
     RunRecord,
     RunSummary,
 )
+
+RUNS_WITH_PICTURES = 1_000
+"""How many of the newest runs are looked through for kept pictures."""
 
 SUMMARY = (
     select(
@@ -90,6 +94,23 @@ def load_runs(connection: Connection, run_ids: Sequence[str]) -> tuple[RunRecord
         )
         for row in rows
     )
+
+
+def load_kept_pictures(connection: Connection, owner: str | None, limit: int) -> tuple[KeptPicture, ...]:
+    """Return the kept pictures of the newest own runs, each once, newest first."""
+    newest = select(Run.id, Run.time).order_by(Run.time.desc(), Run.id.desc()).limit(RUNS_WITH_PICTURES)
+    runs = (newest if owner is None else newest.where(Run.owner == owner)).subquery()
+    statement = (
+        select(runs.c.id, RunInput.role, RunInput.name, RunInput.image_sha256, runs.c.time)
+        .join(RunInput, RunInput.run_id == runs.c.id)
+        .join(Image, Image.sha256 == RunInput.image_sha256)
+        .where(Image.kept_sha256.is_not(None))
+        .order_by(runs.c.id.desc(), RunInput.position)
+    )
+    found: dict[str, KeptPicture] = {}
+    for run_id, role, name, sha256, time in connection.execute(statement).tuples():
+        found.setdefault(sha256, KeptPicture(run_id, role, name, sha256, time))
+    return tuple(found.values())[:limit]
 
 
 def load_tags(connection: Connection, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:

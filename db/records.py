@@ -5,7 +5,7 @@ milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -209,6 +209,24 @@ class RunRecord:
     def metric(self, name: str) -> float | None:
         """Return the run-level metric `name`, or None where it was not measured."""
         return next((m.value for m in self.metrics if m.name == name and m.step is None), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as JSON values; pictures and artifacts by their digest, without the bytes."""
+        value = asdict(self) | {"time": self.time.isoformat()}
+        for picture in value["inputs"]:
+            del picture["thumbnail"]
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPicture:
+    """A picture that can be had again, by the newest run that took it (`Store.picture_data`)."""
+
+    run_id: str
+    role: str
+    name: str
+    sha256: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)

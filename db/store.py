@@ -20,6 +20,7 @@ from db.queries import Bucket
 from db.records import (
     CountPoint,
     Facets,
+    KeptPicture,
     LatencyPoint,
     NewArtifact,
     NewMetric,
@@ -335,6 +336,11 @@ class Store:
         with self._read() as connection:
             return dict(connection.execute(statement).tuples().all())
 
+    def pictures(self, owner: str | None, *, limit: int = 50) -> tuple[KeptPicture, ...]:
+        """Return the kept pictures of the newest own runs, each once, the most recently used first."""
+        with self._read() as connection:
+            return reading.load_kept_pictures(connection, owner, limit)
+
     # For the operator
 
     def backup(self, path: Path) -> None:
@@ -346,10 +352,10 @@ class Store:
         with translated():
             upkeep.backup_sqlite(self._engine, path)
 
-    def export(self, where: RunFilter) -> Iterator[dict[str, Any]]:
-        """Yield runs as JSON values, oldest first, in bounded memory; pictures and files by their digest."""
+    def export(self, where: RunFilter, *, limit: int | None = None) -> Iterator[RunRecord]:
+        """Yield whole runs, newest first, in bounded memory (`RunRecord.to_json` for a file)."""
         with translated():
-            yield from upkeep.export_runs(self._reader, where)
+            yield from upkeep.export_runs(self._reader, where, limit)
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the store, a sentence each; nothing where it is sound."""

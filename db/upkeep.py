@@ -3,9 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, exists, func, or_, select
 
@@ -39,25 +37,19 @@ def backup_sqlite(engine: Engine, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def export_runs(engine: Engine, where: RunFilter) -> Iterator[dict[str, Any]]:
-    """Yield runs as JSON values, oldest first, a chunk at a time. Pictures and files go by their digest."""
-    last = ""
-    while True:
-        page = select(Run.id).where(*conditions(where), Run.id > last).order_by(Run.id).limit(EXPORT_CHUNK)
+def export_runs(engine: Engine, where: RunFilter, limit: int | None) -> Iterator[RunRecord]:
+    """Yield whole runs, newest first, reading a chunk at a time."""
+    left, older = limit, select(Run.id).where(*conditions(where)).order_by(Run.id.desc())
+    page = older
+    while left is None or left > 0:
+        size = EXPORT_CHUNK if left is None else min(EXPORT_CHUNK, left)
         with engine.connect() as connection:
-            records = load_runs(connection, connection.scalars(page).all())
-        yield from map(run_as_json, records)
-        if len(records) < EXPORT_CHUNK:
+            records = load_runs(connection, connection.scalars(page.limit(size)).all())
+        if not records:
             return
-        last = records[-1].id
-
-
-def run_as_json(record: RunRecord) -> dict[str, Any]:
-    """Return a run as JSON values, without the bytes."""
-    value = asdict(record) | {"time": record.time.isoformat()}
-    for picture in value["inputs"]:
-        del picture["thumbnail"]
-    return value
+        yield from reversed(records)
+        page = older.where(Run.id < records[0].id)
+        left = None if left is None else left - len(records)
 
 
 def problems(connection: Connection) -> Iterator[str]:
