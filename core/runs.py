@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from core.images import ImageInput
 
+LOCAL_OWNER = "local"
+"""Who owns the runs of a private machine: the app's and the command line's alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

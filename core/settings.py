@@ -47,7 +47,9 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
-        raise SetupError(f"{name} is {text!r}, which is not a positive number.", f"Set {name} to a number above 0.")
+        raise SetupError(
+            f"{name} is {text!r}, which is not a positive number.", f"Set {name} to a number above 0."
+        )
     return value
 
 

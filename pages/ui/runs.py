@@ -1,0 +1,54 @@
+"""How lists of runs look, and which page opens which kind of run."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from db.records import RunSummary
+from pages.ui.text import browser_zone
+
+PAGES = {"attention": "pages/attention_maps.py", "classification": "pages/attention_maps.py"}
+"""Kind of run to the page that opens it again; other kinds have no page of their own."""
+
+COLUMNS = {
+    "picture": st.column_config.ImageColumn("Picture", width=70),
+    "time": st.column_config.DatetimeColumn("Time", format="YYYY-MM-DD HH:mm:ss"),
+    "kind": st.column_config.TextColumn("Kind"),
+    "model": st.column_config.TextColumn("Model", width="medium"),
+    "status": st.column_config.TextColumn("Status"),
+    "duration": st.column_config.NumberColumn("Duration", format="%.1f ms"),
+    "device": st.column_config.TextColumn("Device"),
+    "tags": st.column_config.ListColumn("Tags"),
+    "note": st.column_config.TextColumn("Note"),
+    "id": st.column_config.TextColumn("Run"),
+}
+
+
+def thumbnail_uri(thumbnail: bytes) -> str:
+    """Return a thumbnail (JPEG bytes) as a data address."""
+    return f"data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}"
+
+
+def runs_frame(runs: Sequence[RunSummary], thumbnails: Mapping[str, bytes]) -> pd.DataFrame:
+    """Return the rows of a list of runs, times in the visitor's zone, in the order given."""
+    zone = browser_zone()
+    rows = [
+        {
+            "picture": thumbnail_uri(thumbnails[run.picture_sha256])
+            if run.picture_sha256 in thumbnails
+            else None,
+            "time": run.time.astimezone(zone).replace(tzinfo=None),
+            "kind": run.kind,
+            "model": run.model_id,
+            "status": run.status,
+            "duration": run.duration_ms,
+            "device": run.device,
+            "tags": list(run.tags),
+            "note": run.note,
+            "id": run.id,
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,0 +1,65 @@
+"""The process-wide singletons, and who the visitor is.
+
+The store and the pool of loaded models are shared by every visitor: the first holds rows that know their
+owner, the second holds weights that nobody changes. Everything else belongs to one session (`state.py`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from core.runs import LOCAL_OWNER
+from core.settings import settings
+from db import Store
+from pages.ui import state
+
+if TYPE_CHECKING:
+    from core.loaders import ModelPool
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> Store:
+    """Return the result store, opened once for the process."""
+    return Store.open(settings().database_url, keep_pictures=settings().keep_pictures)
+
+
+@st.cache_resource(show_spinner=False)
+def model_pool() -> ModelPool:
+    """Return the pool of loaded models, made once for the process. The first call imports torch."""
+    from core.loaders import ModelPool
+
+    return ModelPool(budget_mb=settings().model_memory_mb, device=settings().device)
+
+
+def is_private(access: str, headers: Mapping[str, str]) -> bool:
+    """Say whether this request comes from the one person whose machine this is.
+
+    With `access="auto"` that is so only when the browser asked for a loopback address and no proxy stands
+    between: everybody else is a visitor who sees nothing but their own runs.
+    """
+    if access != "auto":
+        return access == "private"
+    names = {name.lower(): value for name, value in headers.items()}
+    if FORWARDED & names.keys():
+        return False
+    return "host" not in names or urlsplit(f"//{names['host']}").hostname in LOOPBACK
+
+
+def on_private_machine() -> bool:
+    """Say whether this session is the machine's own person (`is_private`)."""
+    return is_private(settings().access, st.context.headers)
+
+
+def visitor() -> str:
+    """Return the id that owns this session's runs: the machine's own on a private one, else a random one."""
+    if on_private_machine():
+        return LOCAL_OWNER
+    return state.VISITOR.get() or state.VISITOR.set(f"visitor-{secrets.token_urlsafe(12)}")
