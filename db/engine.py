@@ -1,4 +1,4 @@
-"""How a database is opened: the address, the connections' settings, transactions.
+"""How a database is reached: the address, the connections' settings, transactions.
 
 SQLite runs in WAL mode: readers never wait, and one writer at a time takes the write lock when its
 transaction begins, so it cannot fail half-way on a lock. With `synchronous=NORMAL` a commit survives the
@@ -10,19 +10,27 @@ PostgreSQL is reached by psycopg 3. Readers see one snapshot (REPEATABLE READ) o
 import json
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db.errors import NotAStoreError, StoreError, StoreUnavailableError
+from db.errors import NotAStoreError, StoreError, StoreUnavailableError, is_lost_race, translated
+
+T = TypeVar("T")
+P = TypeVar("P")
 
 LOCK_TIMEOUT_S = 5
 """How long a writer waits for another one before it gives up."""
+
+ATTEMPTS = 3
+"""How often a writer tries a transaction that another writer made impossible."""
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 
@@ -66,18 +74,6 @@ def create_store_engine(url: URL) -> Engine:
     )
     event.listen(engine, "connect", _set_up_postgres)
     return engine
-
-
-def reader(engine: Engine) -> Engine:
-    """Return the engine as readers use it: a transaction sees one snapshot."""
-    if engine.dialect.name == "sqlite":
-        return engine
-    return engine.execution_options(isolation_level="REPEATABLE READ")
-
-
-def writer(engine: Engine) -> Engine:
-    """Return the engine as writers use it: SQLite's write lock is taken at the begin of a transaction."""
-    return engine.execution_options(writes=True)
 
 
 def use_wal(engine: Engine) -> None:
@@ -135,3 +131,40 @@ def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -
     cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
     cursor.close()
     connection.commit()
+
+
+class Transactions:
+    """The ways into an open database. Every error that leaves is a `StoreError`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reader = engine
+        if engine.dialect.name == "postgresql":
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writer = engine.execution_options(writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one moment of the database."""
+        with translated(), self._reader.connect() as connection:
+            yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction, which takes SQLite's write lock when it begins."""
+        return self.prepare_and_write(lambda: None, lambda connection, _: work(connection))
+
+    def prepare_and_write(self, prepare: Callable[[], P], work: Callable[[Connection, P], T]) -> T:
+        """Run `prepare`, and `work` on what it returned in one transaction.
+
+        Both run again where somebody deleted a row that they leaned on before the transaction could commit.
+        """
+        with translated():
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    prepared = prepare()
+                    with self._writer.begin() as connection:
+                        return work(connection, prepared)
+                except DBAPIError as error:
+                    if attempt == ATTEMPTS or not is_lost_race(error):
+                        raise
+        raise AssertionError("the last attempt returned or raised")

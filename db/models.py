@@ -3,7 +3,8 @@
     environment ──< run ──< metric          numbers, in the order they were measured
                      │ ├──< run_tag
                      │ ├──< run_input >── image ──> artifact   the picture itself, where it is kept
-                     │ └──< run_artifact >── artifact          bytes, stored once by their SHA-256
+                     │ ├──< run_artifact >── artifact          bytes, stored once by their SHA-256
+                     │ └─── worker             the process, while the run is going
 
 A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
 runs and go when the last run that refers to them goes (`Store.delete`).
@@ -195,3 +196,16 @@ class RunArtifact(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(ForeignKey("artifact.sha256"), index=True)
     media_type: Mapped[str]
+
+
+class Worker(Base):
+    """The process that works on a run which is still going."""
+
+    __tablename__ = "worker"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    machine: Mapped[str]
+    pid: Mapped[int]
+    process_started_s: Mapped[float]
+    seen: Mapped[datetime]

@@ -1,19 +1,17 @@
 """The store: every run that was, in one database."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, select
 
-from db import queries, reading, upkeep, writing
-from db.engine import create_store_engine, reader, store_url, writer
-from db.errors import InvalidRunError, RunNotFoundError, is_lost_race, translated
-from db.ids import RUN_IDS
+from db import queries, reading, upkeep, workers, writing
+from db.engine import Transactions, create_store_engine, store_url
+from db.errors import InvalidRunError, RunNotFoundError, StoreError, translated
 from db.migrations import migrate
 from db.models import Artifact, Image, Run, RunArtifact, RunInput
 from db.queries import Bucket
@@ -24,18 +22,15 @@ from db.records import (
     LatencyPoint,
     NewArtifact,
     NewMetric,
-    NewPicture,
     NewRun,
     RunFilter,
     RunRecord,
     RunSummary,
 )
-from db.rows import Row, artifact_rows, clean_json, clean_text, metric_rows, outcome_row
-
-T = TypeVar("T")
+from db.rows import artifact_rows, clean_json, clean_text, metric_rows, outcome_row
+from db.writing import RunWriter
 
 FINISHED = ("ok", "failed", "cancelled")
-ATTEMPTS = 3
 CHUNK = 1_000
 """Most ids in one statement; both databases bound the number of parameters."""
 
@@ -61,12 +56,9 @@ class Store:
     Every method raises a `StoreError` when the database fails.
     """
 
-    def __init__(self, engine: Engine, *, keep_pictures: bool) -> None:
-        self._engine = engine
-        self._reader = reader(engine)
-        self._writer = writer(engine)
-        self._environments: dict[str, int] = {}
-        self.keep_pictures = keep_pictures
+    def __init__(self, database: Transactions, *, keep_pictures: bool) -> None:
+        self._database = database
+        self._writer = RunWriter(database, keep_pictures=keep_pictures)
 
     # Life
 
@@ -83,18 +75,19 @@ class Store:
             StoreVersionError: A newer version of the app wrote it. It is left as it is.
             StoreUnavailableError: The file's folder or the server cannot be reached.
         """
-        engine = create_store_engine(store_url(url))
+        store = cls(Transactions(create_store_engine(store_url(url))), keep_pictures=keep_pictures)
         try:
-            with translated():
-                migrate(engine)
+            migrate(store._database)
         except BaseException:
-            engine.dispose()
+            store.close()
             raise
-        return cls(engine, keep_pictures=keep_pictures)
+        with suppress(StoreError):  # a store that cannot be written now can still be read
+            store.interrupt_stale()
+        return store
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -115,11 +108,11 @@ class Store:
         Raises:
             InvalidRunError: A metric is not finite, a parameter is no JSON value, the status is unknown …
         """
-        return self._insert(run, _finished(run.status))
+        return self._writer.insert(run, _finished(run.status))
 
     def start(self, run: NewRun) -> str:
         """Keep a run that is still going, whatever its draft's status says, and return its id."""
-        return self._insert(run, "running")
+        return self._writer.insert(run, "running")
 
     def log(self, run_id: str, metrics: Sequence[NewMetric]) -> None:
         """Add metrics to a run that is still going.
@@ -131,10 +124,11 @@ class Store:
         rows = metric_rows(run_id, metrics)
 
         def work(connection: Connection) -> None:
-            self._hold_running(connection, run_id)
+            writing.hold_running(connection, run_id)
+            workers.heard_of(connection, run_id)
             writing.append_metrics(connection, run_id, rows)
 
-        self._write(work)
+        self._database.write(work)
 
     def finish(
         self,
@@ -158,14 +152,32 @@ class Store:
         blobs = writing.blobs_of(new_artifacts, artifacts)
 
         def work(connection: Connection) -> None:
-            self._hold_running(connection, run_id)
+            writing.hold_running(connection, run_id)
             writing.insert_missing(connection, Artifact, writing.missing_blobs(connection, blobs))
             writing.append_metrics(connection, run_id, new_metrics)
             if new_artifacts:
                 connection.execute(writing.INSERT_RUN_ARTIFACT, new_artifacts)
             writing.update_run(connection, run_id, outcome)
+            workers.release(connection, run_id)
 
-        self._write(work)
+        self._database.write(work)
+
+    def interrupt_stale(self) -> int:
+        """Make the running runs failed ones (`Interrupted`) whose process is gone. `open` does it, too.
+
+        A process of this machine is looked up; one of another machine or container counts as gone when
+        nothing was heard of its run for `workers.SILENCE`.
+
+        Returns:
+            How many runs there were.
+        """
+        with self._database.read() as connection:
+            stale = workers.interrupted_runs(connection)
+        if not stale:
+            return 0
+        return self._database.write(
+            lambda connection: sum(workers.mark_interrupted(connection, i) for i in stale)
+        )
 
     def annotate(
         self,
@@ -185,11 +197,11 @@ class Store:
         values = {name: value for name, value in given.items() if value is not None}
 
         def work(connection: Connection) -> None:
-            self._change_own(connection, run_id, owner, values)
+            writing.update_own_run(connection, run_id, owner, values)
             if tags is not None:
                 writing.set_tags(connection, run_id, tags)
 
-        self._write(work)
+        self._database.write(work)
 
     def set_view(self, run_id: str, owner: str | None, view: Mapping[str, Any]) -> None:
         """Keep the last state of the page that shows an own run; `parameters` stay as they were.
@@ -199,7 +211,7 @@ class Store:
             InvalidRunError: `view` is not made of JSON values.
         """
         values = {"view": clean_json(view, "view")}
-        self._write(lambda connection: self._change_own(connection, run_id, owner, values))
+        self._database.write(lambda connection: writing.update_own_run(connection, run_id, owner, values))
 
     def delete(self, run_ids: Collection[str], owner: str | None) -> int:
         """Delete own runs, and the pictures, files and environments that no other run refers to.
@@ -207,14 +219,13 @@ class Store:
         Returns:
             How many runs there were; ids that are not `owner`'s are passed over.
         """
-        ids = list(run_ids)
-        own = [] if owner is None else [Run.owner == owner]
+        ids, own = sorted(set(run_ids)), writing.owned_by(owner)
+        chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
 
         def work(connection: Connection) -> int:
-            chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
-            return self._delete(connection, [[Run.id.in_(chunk), *own] for chunk in chunks])
+            return sum(writing.delete_runs(connection, Run.id.in_(chunk), *own) for chunk in chunks)
 
-        return self._write(work)
+        return self._database.write(work)
 
     def prune(self, before: datetime, owner: str | None = None) -> int:
         """Delete the runs, of one owner or of all, that began before a time. Running ones stay.
@@ -224,8 +235,8 @@ class Store:
         Returns:
             How many runs there were.
         """
-        old = [Run.time < before, Run.status != "running"] + ([] if owner is None else [Run.owner == owner])
-        return self._write(lambda connection: self._delete(connection, [old]))
+        old = [Run.time < before, Run.status != "running", *writing.owned_by(owner)]
+        return self._database.write(lambda connection: writing.delete_runs(connection, *old))
 
     # Reading
 
@@ -235,7 +246,7 @@ class Store:
         Raises:
             RunNotFoundError: There is none that `owner` may see.
         """
-        with self._read() as connection:
+        with self._database.read() as connection:
             seen = connection.scalar(select(Run.id).where(Run.id == run_id, reading.visible_to(owner)))
             records = reading.load_runs(connection, [seen] if seen else [])
         if not records:
@@ -258,17 +269,17 @@ class Store:
         """
         statement = reading.SUMMARY.where(*queries.conditions(where))
         statement = statement.order_by(*queries.ordering(order_by, descending=descending))
-        with self._read() as connection:
+        with self._database.read() as connection:
             return reading.load_summaries(connection, statement.limit(limit).offset(offset))
 
     def count(self, where: RunFilter) -> int:
         """Return how many runs there are."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return queries.count_runs(connection, where)
 
     def facets(self, where: RunFilter) -> Facets:
         """Return the kinds, models, statuses and devices of runs, each with its count."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return queries.facets(connection, where)
 
     def runs_over_time(self, where: RunFilter, bucket: Bucket) -> tuple[CountPoint, ...]:
@@ -276,7 +287,7 @@ class Store:
 
         At most `queries.MAX_POINTS` points, the newest.
         """
-        with self._read() as connection:
+        with self._database.read() as connection:
             return queries.runs_over_time(connection, where, bucket)
 
     def latency_over_time(self, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
@@ -284,7 +295,7 @@ class Store:
 
         At most `queries.MAX_POINTS` points, the newest.
         """
-        with self._read() as connection:
+        with self._database.read() as connection:
             return queries.latency_over_time(connection, where, bucket)
 
     def picture_data(self, run_id: str, role: str, owner: str | None) -> bytes | None:
@@ -301,7 +312,7 @@ class Store:
             .outerjoin(Artifact, Artifact.sha256 == Image.kept_sha256)
             .where(Run.id == run_id, RunInput.role == role, reading.visible_to(owner))
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
         if row is None:
             raise RunNotFoundError(run_id)
@@ -319,7 +330,7 @@ class Store:
             .join(Run, Run.id == RunArtifact.run_id)
             .where(Run.id == run_id, RunArtifact.name == name, reading.visible_to(owner))
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             data = connection.scalar(statement)
         if data is None:
             raise RunNotFoundError(run_id)
@@ -333,12 +344,12 @@ class Store:
             .join(Run, Run.id == RunInput.run_id)
             .where(Image.sha256.in_(set(sha256s)), reading.visible_to(owner))
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return dict(connection.execute(statement).tuples().all())
 
     def pictures(self, owner: str | None, *, limit: int = 50) -> tuple[KeptPicture, ...]:
         """Return the kept pictures of the newest own runs, each once, the most recently used first."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return reading.load_kept_pictures(connection, owner, limit)
 
     # For the operator
@@ -350,91 +361,16 @@ class Store:
             StoreError: The file exists, or the store is on PostgreSQL (the remedy names pg_dump).
         """
         with translated():
-            upkeep.backup_sqlite(self._engine, path)
+            upkeep.backup_sqlite(self._database.engine, path)
 
     def export(self, where: RunFilter, *, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield whole runs, newest first, in bounded memory (`RunRecord.to_json` for a file)."""
-        with translated():
-            yield from upkeep.export_runs(self._reader, where, limit)
+        return upkeep.export_runs(self._database, where, limit)
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the store, a sentence each; nothing where it is sound."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return tuple(upkeep.problems(connection))
-
-    # Transactions
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with translated(), self._reader.connect() as connection:
-            yield connection
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction."""
-
-        def attempt() -> T:
-            with self._writer.begin() as connection:
-                return work(connection)
-
-        return self._retried(attempt)
-
-    def _retried(self, attempt: Callable[[], T]) -> T:
-        """Run a transaction; again where somebody deleted a row that it leaned on before it could commit."""
-        with translated():
-            for _ in range(ATTEMPTS - 1):
-                try:
-                    return attempt()
-                except DBAPIError as error:
-                    if not is_lost_race(error):
-                        raise
-                    self._environments.clear()
-            return attempt()
-
-    def _insert(self, run: NewRun, status: str) -> str:
-        ulid = RUN_IDS.next()
-        rows = writing.run_rows(ulid, run, status)
-        self._retried(lambda: self._insert_rows(rows))
-        return str(ulid)
-
-    def _insert_rows(self, rows: writing.RunRows) -> None:
-        images = self._missing_images(rows.pictures)
-        kept = {row["sha256"]: rows.pictures[row["sha256"]].data for row in images if row["kept_sha256"]}
-        digest = rows.environment["digest"]
-        with self._writer.begin() as connection:
-            environment_id = self._environments.get(digest)
-            if environment_id is None:
-                environment_id = writing.find_or_insert_environment(connection, rows.environment)
-            writing.insert_missing(connection, Artifact, writing.missing_blobs(connection, rows.blobs | kept))
-            writing.insert_images(connection, images)
-            writing.insert_run(connection, rows, environment_id)
-        self._environments[digest] = environment_id
-
-    def _missing_images(self, pictures: dict[str, NewPicture]) -> list[Row]:
-        if not pictures:
-            return []
-        with self._reader.connect() as connection:
-            return writing.missing_images(connection, pictures, keep=self.keep_pictures)
-
-    def _hold_running(self, connection: Connection, run_id: str) -> None:
-        """Take the row of a run that is still going, so that nobody else changes it until the commit."""
-        if writing.update_run(connection, run_id, {"status": "running"}, Run.status == "running"):
-            return
-        if connection.scalar(select(Run.id).where(Run.id == run_id)) is None:
-            raise RunNotFoundError(run_id)
-        raise InvalidRunError(f"The run {run_id} is finished.", "Start a new one.")
-
-    def _change_own(
-        self, connection: Connection, run_id: str, owner: str | None, values: Mapping[str, Any]
-    ) -> None:
-        own = [] if owner is None else [Run.owner == owner]
-        if not writing.update_run(connection, run_id, values or {"id": run_id}, *own):
-            raise RunNotFoundError(run_id)
-
-    def _delete(self, connection: Connection, choices: Sequence[Sequence[Any]]) -> int:
-        deleted = sum(connection.execute(delete(Run).where(*choice)).rowcount for choice in choices)
-        if deleted:
-            writing.delete_orphans(connection)
-        return deleted
 
 
 def _finished(status: str) -> str:

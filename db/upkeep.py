@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, exists, func, or_, select
 
+from db.engine import Transactions
 from db.errors import StoreError
 from db.models import Artifact, Environment, Image, Run, RunArtifact, RunInput
 from db.queries import conditions
@@ -37,13 +38,13 @@ def backup_sqlite(engine: Engine, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def export_runs(engine: Engine, where: RunFilter, limit: int | None) -> Iterator[RunRecord]:
+def export_runs(database: Transactions, where: RunFilter, limit: int | None) -> Iterator[RunRecord]:
     """Yield whole runs, newest first, reading a chunk at a time."""
     left, older = limit, select(Run.id).where(*conditions(where)).order_by(Run.id.desc())
     page = older
     while left is None or left > 0:
         size = EXPORT_CHUNK if left is None else min(EXPORT_CHUNK, left)
-        with engine.connect() as connection:
+        with database.read() as connection:
             records = load_runs(connection, connection.scalars(page.limit(size)).all())
         if not records:
             return

@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from ulid import ULID
 
+from db import workers
+from db.engine import Transactions
+from db.errors import InvalidRunError, RunNotFoundError
+from db.ids import RUN_IDS
 from db.models import EPOCH, Artifact, Base, Environment, Image, Metric, Run, RunArtifact, RunInput, RunTag
 from db.records import NewArtifact, NewPicture, NewRun
 from db.rows import (
@@ -72,11 +76,45 @@ def blobs_of(rows: Sequence[Row], artifacts: Sequence[NewArtifact]) -> dict[str,
     return {row["sha256"]: artifact.data for row, artifact in zip(rows, artifacts, strict=True)}
 
 
-def missing_images(connection: Connection, pictures: dict[str, NewPicture], *, keep: bool) -> list[Row]:
-    """Return the rows of the pictures that the store lacks, or lacks the file of, in a fixed order.
+class RunWriter:
+    """Puts new runs in. Remembers the ids of environments, which nearly every run shares."""
 
-    Thumbnails are made here: call it before the transaction that writes.
-    """
+    def __init__(self, database: Transactions, *, keep_pictures: bool) -> None:
+        self.keep_pictures = keep_pictures
+        self._database = database
+        self._environments: dict[str, int] = {}
+
+    def insert(self, run: NewRun, status: str) -> str:
+        """Insert a run in one transaction and return its id."""
+        rows = run_rows(RUN_IDS.next(), run, status)
+        # Thumbnails are made in the first step, so that nobody waits for them behind the write lock.
+        environment_id = self._database.prepare_and_write(
+            lambda: self._missing_images(rows),
+            lambda connection, images: self._insert(connection, rows, images),
+        )
+        self._environments[rows.environment["digest"]] = environment_id
+        return str(rows.run["id"])
+
+    def _missing_images(self, rows: RunRows) -> list[Row]:
+        if not rows.pictures:
+            return []
+        with self._database.read() as connection:
+            return missing_images(connection, rows.pictures, keep=self.keep_pictures)
+
+    def _insert(self, connection: Connection, rows: RunRows, images: list[Row]) -> int:
+        kept = {row["sha256"]: rows.pictures[row["sha256"]].data for row in images if row["kept_sha256"]}
+        insert_missing(connection, Artifact, missing_blobs(connection, rows.blobs | kept))
+        insert_images(connection, images)
+        # Taken out until the commit: should it be stale, the next attempt looks it up.
+        environment_id = self._environments.pop(rows.environment["digest"], None)
+        if environment_id is None:
+            environment_id = find_or_insert_environment(connection, rows.environment)
+        insert_run(connection, rows, environment_id)
+        return environment_id
+
+
+def missing_images(connection: Connection, pictures: dict[str, NewPicture], *, keep: bool) -> list[Row]:
+    """Return the rows of the pictures that the store lacks, or lacks the file of, in a fixed order."""
     found = select(Image.sha256, Image.kept_sha256).where(Image.sha256.in_(pictures))
     kept = {sha256: kept_sha256 is not None for sha256, kept_sha256 in connection.execute(found)}
     due = (
@@ -104,6 +142,8 @@ def insert_run(connection: Connection, rows: RunRows, environment_id: int) -> No
     ):
         if some:
             connection.execute(statement, some)
+    if rows.run["status"] == "running":
+        workers.register(connection, rows.run["id"])
 
 
 def upsert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
@@ -150,7 +190,46 @@ def set_tags(connection: Connection, run_id: str, tags: Sequence[str]) -> None:
         connection.execute(INSERT_TAG, rows)
 
 
-def update_run(connection: Connection, run_id: str, values: Mapping[str, Any], *conditions: Any) -> bool:
+def hold_running(connection: Connection, run_id: str) -> None:
+    """Take the row of a run that is still going, so that nobody else changes it until the commit.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+        InvalidRunError: It is finished.
+    """
+    if update_run(connection, run_id, {"status": "running"}, Run.status == "running"):
+        return
+    if connection.scalar(select(Run.id).where(Run.id == run_id)) is None:
+        raise RunNotFoundError(run_id)
+    raise InvalidRunError(f"The run {run_id} is finished.", "Start a new one.")
+
+
+def update_own_run(connection: Connection, run_id: str, owner: str | None, values: Mapping[str, Any]) -> None:
+    """Change the columns of a run that belongs to `owner`; None is the operator.
+
+    Raises:
+        RunNotFoundError: `owner` has no such run.
+    """
+    if not update_run(connection, run_id, values or {"id": run_id}, *owned_by(owner)):
+        raise RunNotFoundError(run_id)
+
+
+def delete_runs(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    """Delete runs with all that only they refer to; return how many there were."""
+    deleted = connection.execute(delete(Run).where(*conditions)).rowcount
+    if deleted:
+        delete_orphans(connection)
+    return deleted
+
+
+def owned_by(owner: str | None) -> list[ColumnElement[bool]]:
+    """Return the condition that a run is `owner`'s; None is the operator, whose every run is."""
+    return [] if owner is None else [Run.owner == owner]
+
+
+def update_run(
+    connection: Connection, run_id: str, values: Mapping[str, Any], *conditions: ColumnElement[bool]
+) -> bool:
     """Change a run's own columns where the conditions hold; say whether they did."""
     statement = update(Run).where(Run.id == run_id, *conditions).values(**values)
     return connection.execute(statement).rowcount == 1

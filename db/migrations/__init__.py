@@ -5,10 +5,10 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
-from db.engine import use_wal, writer
-from db.errors import NotAStoreError, StoreVersionError
+from db.engine import Transactions, use_wal
+from db.errors import NotAStoreError, StoreVersionError, translated
 
 HERE = Path(__file__).parent
 REVISIONS = tuple(sorted(path.name[:4] for path in (HERE / "versions").glob("[0-9]*.py")))
@@ -18,7 +18,7 @@ OUR_TABLES = {"alembic_version", "environment", "artifact", "run"}
 ADVISORY_LOCK = 0x76697369  # any number that nobody else uses in this database
 
 
-def migrate(engine: Engine) -> None:
+def migrate(database: Transactions) -> None:
     """Create or upgrade the tables, once, whoever else is opening the same database.
 
     Alembic is imported only when there is something to do.
@@ -27,15 +27,12 @@ def migrate(engine: Engine) -> None:
         NotAStoreError: There are tables, and they are somebody else's.
         StoreVersionError: A newer version of the app wrote it.
     """
-    with engine.connect() as connection:
+    with database.read() as connection:
         if _revision(connection) == HEAD:
             return
-    use_wal(engine)
-    with writer(engine).begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        if _revision(connection) != HEAD:  # nobody was faster
-            _upgrade(connection)
+    with translated():
+        use_wal(database.engine)
+    database.write(_upgrade)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -57,6 +54,10 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    if _revision(connection) == HEAD:  # somebody was faster
+        return
     from alembic import command
     from alembic.config import Config
 
