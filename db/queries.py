@@ -5,9 +5,19 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Integer, SQLColumnExpression, cast, exists, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    SQLColumnExpression,
+    exists,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 
-from db.models import EPOCH, Environment, Run, RunTag
+from db.models import EPOCH, MILLISECOND, Environment, Run, RunTag
 from db.records import CountPoint, Facets, LatencyPoint, RunFilter
 
 Bucket = Literal["hour", "day"]
@@ -146,5 +156,6 @@ def latency_over_time(connection: Connection, where: RunFilter, bucket: Bucket) 
 
 
 def _bucket_index(bucket: Bucket) -> ColumnElement[int]:
-    milliseconds = BUCKETS[bucket] // timedelta(milliseconds=1)
-    return cast(Run.time, Integer) // milliseconds
+    """Return the number of whole buckets since 1970; a literal, so that PostgreSQL can group by it."""
+    width_ms = literal_column(str(BUCKETS[bucket] // MILLISECOND), BigInteger)
+    return type_coerce(Run.time, BigInteger) // width_ms
