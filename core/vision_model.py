@@ -1,0 +1,42 @@
+"""A loaded vision transformer, whichever library its network comes from: one set of names."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.preprocess import InputConfig
+from core.registry import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class VisionModel:
+    """Weights on a device, ready to run. It is shared by everybody: nothing on it is ever changed.
+
+    `labels` is empty for a model without a classifier. `prefix_tokens` counts the tokens in front of the
+    patches: CLS and registers; `has_cls` says whether the first of them is CLS.
+    """
+
+    spec: ModelSpec
+    module: "nn.Module"
+    device: str
+    dtype: str
+    input: InputConfig
+    labels: tuple[str, ...]
+    prefix_tokens: int
+    has_cls: bool
+    depth: int
+    heads: int
+    load_ms: float
+    memory_mb: float
+    """Size of the weights, in MB (10^6 bytes)."""
+
+    def forward(self, pixels: "Tensor") -> "Tensor":
+        """Return logits B C of pixels B 3 H W; without a classifier, the model's own pooled features B D."""
+        output = self.module(pixels)
+        if hasattr(output, "logits"):  # a transformers classifier
+            return output.logits  # type: ignore[no-any-return]
+        if hasattr(output, "last_hidden_state"):  # a transformers backbone
+            return output.last_hidden_state[:, 0]  # type: ignore[no-any-return]
+        return output  # type: ignore[no-any-return]
