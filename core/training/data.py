@@ -1,0 +1,120 @@
+"""Labelled pictures to learn from, and the batches that a step takes of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from core.scenes import CLASSES
+from core.training.scene_pool import cached_pool
+
+MEAN = STD = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures with their labels and, where exact masks are known, what each patch shows."""
+
+    rgb: NDArray[np.uint8]
+    """N S S 3."""
+    labels: NDArray[np.int64]
+    """N, index of the picture's class."""
+    names: tuple[str, ...]
+    """Class names by index."""
+    patch_classes: NDArray[np.uint8] | None = None
+    """N rows columns: 0 for background, or 1 + class of the object that covers most of the patch."""
+    patch_largest: NDArray[np.bool_] | None = None
+    """N rows columns: that object is the largest one."""
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 4 or self.rgb.shape[3] != 3 or self.rgb.dtype != np.uint8:
+            raise ValueError(f"rgb is {self.rgb.dtype} {self.rgb.shape}; expected uint8 N S S 3")
+        if len(self.rgb) != len(self.labels):
+            raise ValueError(f"{len(self.rgb)} pictures but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one pass through the model takes."""
+
+    pixels: Tensor
+    """B 3 S S, float32, normalised."""
+    labels: Tensor
+    """B, int64."""
+    patch_classes: Tensor | None = None
+    """B N, int64."""
+    patch_largest: Tensor | None = None
+    """B N, float32, 0 or 1."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on `device`."""
+        moved = (self.patch_classes, self.patch_largest)
+        classes, largest = (None if part is None else part.to(device) for part in moved)
+        return Batch(self.pixels.to(device), self.labels.to(device), classes, largest)
+
+
+def normalise(rgb: NDArray[np.uint8]) -> Tensor:
+    """Return pictures N S S 3 as the model takes them: N 3 S S, float32, -1 to 1."""
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))).float() / 255
+    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def drawn(size: int, seed: int, start: int, count: int) -> NDArray[np.int64]:
+    """Return `count` indices below `size`, from place `start` of an endless row of shuffled passes."""
+    places = np.arange(start, start + count)
+    passes = {int(n): np.random.default_rng((seed, int(n))).permutation(size) for n in set(places // size)}
+    return np.array([passes[int(place // size)][place % size] for place in places], dtype=np.int64)
+
+
+def make_batch(
+    pictures: Pictures, indices: NDArray[np.int64], rng: np.random.Generator | None = None
+) -> Batch:
+    """Return the pictures at `indices`; with `rng`, each with its colour channels in a random order."""
+    rgb = pictures.rgb[indices]  # B S S 3
+    if rng is not None:
+        channels = rng.permuted(np.tile(np.arange(3), (len(indices), 1)), axis=1)  # B 3
+        rgb = np.take_along_axis(rgb, channels[:, None, None, :], axis=3)
+    labels = torch.from_numpy(pictures.labels[indices])
+    if pictures.patch_classes is None or pictures.patch_largest is None:
+        return Batch(normalise(rgb), labels)
+    classes = torch.from_numpy(pictures.patch_classes[indices].astype(np.int64)).flatten(1)  # B N
+    largest = torch.from_numpy(pictures.patch_largest[indices].astype(np.float32)).flatten(1)  # B N
+    return Batch(normalise(rgb), labels, classes, largest)
+
+
+def digits(size: int) -> tuple[Pictures, Pictures]:
+    """Return scikit-learn's 1,797 digits, enlarged to `size` pixels: four fifths to learn, then the rest.
+
+    Source: sklearn.datasets.load_digits (8 x 8, values 0-16), from the UCI set of 1998.
+    """
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    grey = (source.images * (255 / 16)).round().astype(np.uint8)  # N 8 8
+    large = [np.asarray(Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC)) for g in grey]
+    rgb = np.repeat(np.stack(large)[..., None], 3, axis=3)  # N S S 3
+    labels = source.target.astype(np.int64)
+    names = tuple(str(name) for name in source.target_names)
+    held_out = np.arange(len(labels)) % 5 == 4
+    return Pictures(rgb[~held_out], labels[~held_out], names), Pictures(
+        rgb[held_out], labels[held_out], names
+    )
+
+
+def scenes(folder: Path, seeds: range, size: int, patch_size: int) -> Pictures:
+    """Return the scenes of `seeds` with the class of each one's largest object, kept in `folder`."""
+    rgb, labels, classes, largest = cached_pool(folder, seeds, size, patch_size)
+    return Pictures(
+        rgb.view(np.uint8),
+        np.array(labels, dtype=np.int64),
+        CLASSES,
+        classes.view(np.uint8),
+        largest.view(np.bool_),
+    )
