@@ -22,7 +22,7 @@ _MAX_ROTATION = math.radians(25)
 _MAX_ZOOM = 1.25
 _MAX_SHIFT = 0.1  # of the width and of the height
 _MAX_PERSPECTIVE = 0.12  # change of scale across half the longer side
-_BICUBIC_REACH_PX = 2
+_REACH_PX = 2  # of the interpolation, beyond the corners
 _DIGITS = 12  # rounds off the last bits, in which processors differ
 
 
@@ -112,7 +112,7 @@ def _margins(inverse: Matrix, width: int, height: int) -> Margins:
     corners = np.array([(0, 0), (width, 0), (0, height), (width, height)], dtype=np.float64)
     seen = apply_homography(inverse, corners)
     beyond = np.r_[-seen.min(axis=0), seen.max(axis=0) - (width, height)]
-    left, top, right, bottom = (max(0, math.ceil(edge)) + _BICUBIC_REACH_PX for edge in beyond)
+    left, top, right, bottom = (max(0, math.ceil(edge)) + _REACH_PX for edge in beyond)
     return left, top, right, bottom
 
 
@@ -130,7 +130,7 @@ def generate_pair(seed: int, options: SceneOptions = DEFAULT_OPTIONS) -> ScenePa
     coefficients = np.round(to_world / to_world[2, 2], _DIGITS).ravel()[:8].tolist()
     size = options.width, options.height
     # Pillow maps pixel centres, column + 0.5 and row + 0.5: the convention of this module
-    view = world.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+    view = world.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     second = np.array(view)
     for array in (second, matrix):
         array.setflags(write=False)
