@@ -8,6 +8,7 @@ PostgreSQL is reached by psycopg 3. Readers see one snapshot (REPEATABLE READ) o
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db.errors import NotAStoreError, StoreError, StoreUnavailableError, is_lost_race, translated
+from db.errors import (
+    NotAStoreError,
+    StoreError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    is_lost_race,
+    translated,
+)
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -31,6 +39,9 @@ LOCK_TIMEOUT_S = 5
 
 ATTEMPTS = 3
 """How often a writer tries a transaction that another writer made impossible."""
+
+CHECKPOINT_PAGES = 4_000
+"""Size of the WAL at which it is written back, in pages of 4 KiB; each time waits for the disk."""
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 
@@ -60,6 +71,7 @@ def create_store_engine(url: URL) -> Engine:
 
     Raises:
         StoreUnavailableError: The folder of a SQLite file does not exist.
+        StoreReadOnlyError: That folder cannot be written.
         NotAStoreError: There is a file of another kind at that path.
     """
     to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))
@@ -96,6 +108,10 @@ def use_wal(engine: Engine) -> None:
 def _look_at_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise StoreUnavailableError(f"The folder of {path.name} does not exist.", f"Create {path.parent}.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):  # SQLite keeps its log beside the file, also to read
+        raise StoreReadOnlyError(
+            f"The folder of {path.name} cannot be written.", "Give this user the right to write it."
+        )
     if path.is_dir():
         raise NotAStoreError(f"{path.name} is a folder.", "Name a file in it.")
     if not path.exists():
@@ -118,12 +134,14 @@ def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> 
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    cursor = connection.connection.cursor()  # not by SQLAlchemy: that would cost as much as an INSERT
+    cursor.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

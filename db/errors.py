@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 if TYPE_CHECKING:
@@ -87,6 +87,12 @@ def _unavailable(detail: str) -> StoreError:
     )
 
 
+def _unopened(detail: str) -> StoreError:
+    return StoreUnavailableError(
+        f"The store's file cannot be opened ({detail}).", "Check that this user may read it and its folder."
+    )
+
+
 def _read_only(detail: str) -> StoreError:
     return StoreReadOnlyError(
         f"The store cannot be written ({detail}).",
@@ -133,7 +139,7 @@ def _from_sqlite(error: sqlite3.Error) -> StoreError:
         "SQLITE_IOERR_SHMSIZE": _full,
         "SQLITE_NOTADB": _foreign,
         "SQLITE_CORRUPT": _damaged,
-        "SQLITE_CANTOPEN": _unavailable,
+        "SQLITE_CANTOPEN": _unopened,
         "SQLITE_CONSTRAINT": _refused,
         "SQLITE_TOOBIG": _refused,
     }
@@ -178,26 +184,24 @@ def _why_no_connection(message: str) -> str:
     return "no answer"
 
 
-def store_error(error: SQLAlchemyError | sqlite3.Error) -> StoreError:
-    """Return our name for an error of SQLAlchemy or of a driver."""
+def store_error(error: DBAPIError | PoolTimeoutError | sqlite3.Error) -> StoreError:
+    """Return our name for a failure of the database."""
+    if isinstance(error, PoolTimeoutError):
+        return _locked("every connection is in use")
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return _from_sqlite(cause)
-    if isinstance(cause, PoolTimeoutError):
-        return _locked("every connection is in use")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _unavailable("the connection was lost")
-    if hasattr(cause, "sqlstate"):
-        return _from_postgres(cast("psycopg.Error", cause))
-    return StoreError(f"The database failed ({type(error).__name__}).")
+    return _from_postgres(cast("psycopg.Error", cause))
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let no error of SQLAlchemy or of a driver out: each becomes a `StoreError`, raised from it."""
+    """Let no failure of the database out: each becomes a `StoreError`, raised from it. Bugs stay bugs."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
         raise store_error(error) from error
 
 

@@ -88,8 +88,8 @@ def facets(connection: Connection, where: RunFilter) -> Facets:
         .where(*conditions(where))
         .group_by(Run.kind, Run.model_id, Run.status, Run.environment_id)
     )
-    rows = connection.execute(statement).tuples().all()
-    devices = dict(connection.execute(select(Environment.id, Environment.device)).tuples().all())
+    rows = connection.execute(statement).all()
+    devices = dict(connection.execute(select(Environment.id, Environment.device)).all())
     return Facets(
         kinds=_counted((kind, n) for kind, _, _, _, n in rows),
         models=_counted((model, n) for _, model, _, _, n in rows),
@@ -115,7 +115,7 @@ def runs_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> 
         .order_by(index.desc(), Run.model_id)
         .limit(MAX_POINTS)
     )
-    rows = connection.execute(statement).tuples().all()
+    rows = connection.execute(statement).all()
     return tuple(CountPoint(EPOCH + n * BUCKETS[bucket], model, count) for n, model, count in reversed(rows))
 
 
@@ -148,7 +148,7 @@ def latency_over_time(connection: Connection, where: RunFilter, bucket: Bucket) 
         .order_by(ranked.c.bucket.desc(), ranked.c.model_id)
         .limit(MAX_POINTS)
     )
-    rows = connection.execute(statement).tuples().all()
+    rows = connection.execute(statement).all()
     return tuple(
         LatencyPoint(EPOCH + i * BUCKETS[bucket], model, count, median, p90)
         for i, model, count, median, p90 in reversed(rows)

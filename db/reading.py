@@ -108,7 +108,7 @@ def load_kept_pictures(connection: Connection, owner: str | None, limit: int) ->
         .order_by(runs.c.id.desc(), RunInput.position)
     )
     found: dict[str, KeptPicture] = {}
-    for run_id, role, name, sha256, time in connection.execute(statement).tuples():
+    for run_id, role, name, sha256, time in connection.execute(statement):
         found.setdefault(sha256, KeptPicture(run_id, role, name, sha256, time))
     return tuple(found.values())[:limit]
 
@@ -117,7 +117,7 @@ def load_tags(connection: Connection, run_ids: Iterable[str]) -> dict[str, tuple
     """Return the tags of runs, sorted; an empty tuple for a run without any."""
     found: dict[str, tuple[str, ...]] = defaultdict(tuple)
     statement = select(RunTag.run_id, RunTag.tag).where(RunTag.run_id.in_(run_ids))
-    for run_id, tag in sorted(connection.execute(statement).tuples()):
+    for run_id, tag in sorted(connection.execute(statement)):
         found[run_id] += (tag,)
     return found
 
@@ -153,7 +153,7 @@ def _load_metrics(connection: Connection, run_ids: Sequence[str]) -> dict[str, l
         .order_by(Metric.run_id, Metric.position)
     )
     found = defaultdict(list)
-    for run_id, name, value, unit, step in connection.execute(statement).tuples():
+    for run_id, name, value, unit, step in connection.execute(statement):
         found[run_id].append(MetricRecord(name, value, unit, step))
     return found
 
@@ -166,6 +166,6 @@ def _load_artifacts(connection: Connection, run_ids: Sequence[str]) -> dict[str,
         .order_by(RunArtifact.run_id, RunArtifact.name)
     )
     found = defaultdict(list)
-    for run_id, name, media_type, sha256, size in connection.execute(statement).tuples():
+    for run_id, name, media_type, sha256, size in connection.execute(statement):
         found[run_id].append(ArtifactRecord(name, media_type, sha256, size))
     return found

@@ -175,9 +175,7 @@ class Store:
             stale = workers.interrupted_runs(connection)
         if not stale:
             return 0
-        return self._database.write(
-            lambda connection: sum(workers.mark_interrupted(connection, i) for i in stale)
-        )
+        return self._database.write(lambda connection: workers.mark_interrupted(connection, stale))
 
     def annotate(
         self,
@@ -345,7 +343,7 @@ class Store:
             .where(Image.sha256.in_(set(sha256s)), reading.visible_to(owner))
         )
         with self._database.read() as connection:
-            return dict(connection.execute(statement).tuples().all())
+            return dict(connection.execute(statement).all())
 
     def pictures(self, owner: str | None, *, limit: int = 50) -> tuple[KeptPicture, ...]:
         """Return the kept pictures of the newest own runs, each once, the most recently used first."""

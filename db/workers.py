@@ -54,7 +54,7 @@ def release(connection: Connection, run_id: str) -> None:
 def interrupted_runs(connection: Connection) -> list[str]:
     """Return the runs whose process is gone."""
     columns = (Worker.run_id, Worker.machine, Worker.pid, Worker.process_started_s, Worker.seen)
-    rows = connection.execute(select(*columns)).tuples().all()
+    rows = connection.execute(select(*columns)).all()
     return [
         run_id for run_id, machine, pid, started_s, seen in rows if _is_gone(machine, pid, started_s, seen)
     ]

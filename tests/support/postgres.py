@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 START_TIMEOUT_S = 60
 
@@ -26,6 +27,11 @@ def binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def database_name(url: str) -> str:
+    """Return the name of the database at an address."""
+    return urlsplit(url).path.removeprefix("/")
+
+
 class Server:
     """A running server."""
 
@@ -38,12 +44,13 @@ class Server:
         """Create an empty database and return its address."""
         self._databases += 1
         name = f"store_{self._databases}"
-        self.psql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        self.psql(f"CREATE DATABASE {name} TEMPLATE template0")
         return f"postgresql://postgres@/{name}?host={self._folder}"
 
-    def psql(self, statement: str) -> str:
-        """Run one statement as the superuser and return what it prints."""
-        command = [self._programs / "psql", "-h", self._folder, "-U", "postgres", "-qAtX", "-c", statement]
+    def psql(self, statement: str, url: str = "") -> str:
+        """Run one statement as the superuser, in the database at `url`, and return what it prints."""
+        where = ["-h", self._folder, "-U", "postgres", "-d", database_name(url) or "postgres"]
+        command = [self._programs / "psql", *where, "-qAtX", "-c", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -73,14 +80,14 @@ def server() -> Iterator[Server]:
             _wait_until_ready(programs, folder, process)
             yield Server(programs, folder)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGQUIT)  # at once: nobody wants the data
             process.wait(START_TIMEOUT_S)
 
 
 def _as_server(*command: str | Path) -> list[str | Path]:
     if os.geteuid() != 0:
         return [*command]
-    account = ("--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=INT")
+    account = ("--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT")
     return ["setpriv", *account, *command]
 
 
