@@ -90,6 +90,10 @@ class Card:
     duration_s: float
     """Wall time of the training, in seconds."""
     licence: str
+    title: str = ""
+    """What to call it on a page."""
+    note: str = ""
+    """One sentence: what it can and cannot do."""
     parameters: int = 0
     """Number of trained values; filled in by `save_checkpoint`."""
     sha256: str = ""

@@ -43,7 +43,9 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
     if mps:
         return DeviceChoice("mps", "an Apple GPU is ready")
     if wanted != "auto":
-        raise SetupError(f"The device {wanted} is not available here.", "Set VISION_BENCH_DEVICE to auto or cpu.")
+        raise SetupError(
+            f"The device {wanted} is not available here.", "Set VISION_BENCH_DEVICE to auto or cpu."
+        )
     return DeviceChoice("cpu", "no usable GPU was found")
 
 

@@ -43,7 +43,9 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         if self.interpolation not in RESAMPLING:
-            raise ValueError(f"interpolation is {self.interpolation!r}, expected one of {', '.join(RESAMPLING)}")
+            raise ValueError(
+                f"interpolation is {self.interpolation!r}, expected one of {', '.join(RESAMPLING)}"
+            )
         if any(side % patch for side, patch in zip(self.size, self.patch, strict=True)):
             raise ValueError(f"size {self.size} is not a whole number of patches {self.patch}")
         if not 0 < self.crop_fraction <= 1:
@@ -139,7 +141,9 @@ def _crop(image: ImageInput, config: InputConfig) -> _Plan:
     height, width = config.size
     shorter = math.floor(min(config.size) / config.crop_fraction)
     resized = tuple(
-        shorter if side == min(image.width, image.height) else int(shorter * side / min(image.width, image.height))
+        shorter
+        if side == min(image.width, image.height)
+        else int(shorter * side / min(image.width, image.height))
         for side in (image.width, image.height)
     )
     left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)

@@ -1,0 +1,131 @@
+"""The pool of loaded models: each is loaded once and shared by everybody.
+
+    with pool.use(spec) as model:
+        model.forward(pixels)
+
+A model in use is never dropped. When a new one does not fit the memory budget, those not in use go, the
+least recently used first; if all are in use, the budget is exceeded for as long as that lasts.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from core.environment import choose_device
+from core.registry import ModelSpec
+from core.sources import build_model
+from core.vision_model import VisionModel
+
+FREE_SHARE = 0.5
+"""Share of the free memory that models may take where no budget is set."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A place in the pool; `ready` is set once loading ended, well or badly."""
+
+    ready: threading.Event
+    model: VisionModel | None = None
+    error: BaseException | None = None
+    users: int = 0
+
+
+class ModelPool:
+    """Loaded models of one process, by (id, revision). Safe to use from many threads.
+
+    Args:
+        budget_mb: How much memory the weights may take, in MB (10^6 bytes); None takes half of what is free
+            now on the device.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+    """
+
+    def __init__(self, budget_mb: float | None = None, device: str = "auto") -> None:
+        self.choice = choose_device(device)
+        self.budget_mb = _free_mb(self.choice.device) * FREE_SHARE if budget_mb is None else budget_mb
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._lock = threading.Lock()  # guards _entries and the users of each; never held while loading
+
+    @contextmanager
+    def use(self, spec: ModelSpec) -> Iterator[VisionModel]:
+        """Yield the model, loading it first where needed; requests at the same time wait for one loading.
+
+        Raises:
+            VisionBenchError: It cannot be loaded; the next request tries again.
+        """
+        key = (spec.id, spec.revision)
+        entry = self._enter(key, spec)
+        try:
+            entry.ready.wait()
+            if entry.error is not None:
+                raise entry.error
+            assert entry.model is not None  # ready without an error
+            yield entry.model
+        finally:
+            with self._lock:
+                entry.users -= 1
+                self._evict()
+
+    def _enter(self, key: tuple[str, str], spec: ModelSpec) -> _Entry:
+        """Take a place in the pool as a user of the model; the first one there loads it."""
+        with self._lock:
+            entry = self._entries.get(key)
+            first = entry is None
+            if entry is None:
+                entry = self._entries[key] = _Entry(threading.Event())
+            entry.users += 1
+            self._entries.move_to_end(key)
+        if first:
+            self._load(key, entry, spec)
+        return entry
+
+    def _load(self, key: tuple[str, str], entry: _Entry, spec: ModelSpec) -> None:
+        started = time.perf_counter()
+        try:
+            model = build_model(spec, self.choice.device, lambda: (time.perf_counter() - started) * 1000)
+        except BaseException as error:
+            with self._lock:
+                entry.error = error
+                del self._entries[key]
+            entry.ready.set()
+            return
+        with self._lock:
+            entry.model = model
+            self._evict()
+        entry.ready.set()
+
+    def _evict(self) -> None:
+        """Drop models that nobody uses, least recently used first, until the rest fits. Needs the lock."""
+        for key in list(self._entries):
+            if self._total_mb() <= self.budget_mb:
+                return
+            if self._entries[key].users == 0:
+                del self._entries[key]
+
+    def _total_mb(self) -> float:
+        return sum(entry.model.memory_mb for entry in self._entries.values() if entry.model is not None)
+
+    def loaded(self) -> tuple[VisionModel, ...]:
+        """Return the loaded models, the most recently used last."""
+        with self._lock:
+            return tuple(entry.model for entry in self._entries.values() if entry.model is not None)
+
+    def unload(self, model_id: str) -> bool:
+        """Drop a model that nobody uses; say whether there was one."""
+        with self._lock:
+            found = [key for key, entry in self._entries.items() if key[0] == model_id and entry.users == 0]
+            for key in found:
+                del self._entries[key]
+        return bool(found)
+
+
+def _free_mb(device: str) -> float:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] / 1e6
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 1e6
