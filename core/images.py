@@ -30,8 +30,10 @@ from PIL import (
 
 from core.errors import InputError
 
-# Pillow warns about odd metadata (a surplus TIFF entry, a broken APNG chunk) that does not touch the pixels.
+# Pillow warns about odd metadata that does not touch the pixels, and about sizes that `decode` checks itself.
+# The filters are set once: changing them around each call would race between threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 THUMBNAIL_PX = 160
 """Longer side of a thumbnail."""
@@ -172,35 +174,41 @@ def decode(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> ImageInpu
             "Make it smaller, or save it as JPEG.",
         )
     kind = _format(data, name)
-    with _translating(name, kind):
+    with _translating(name, kind, limits):
         image = _READERS[kind](io.BytesIO(data))
     width, height = image.size
     if width * height > limits.max_megapixels * 1e6:
-        raise InputError(
-            f"{name} has {width} x {height} = {width * height / 1e6:.1f} megapixels; "
-            f"at most {limits.max_megapixels:g} are accepted.",
-            "Make it smaller.",
-        )
-    with _translating(name, kind):
+        raise _too_large(name, f"{width} x {height} = {width * height / 1e6:.1f}", limits)
+    with _translating(name, kind, limits):
         image.load()
     if image.mode in ("I", "F"):
         raise InputError(
             f"{name} holds 32-bit numbers, for which no brightness range is defined.",
             "Save it with 8 or 16 bits per channel.",
         )
-    with _translating(name, kind):
+    with _translating(name, kind, limits):
         rgb = np.array(_over_white(_upright(_eight_bit(image), _orientation(image))))
     return ImageInput(name, data, hashlib.sha256(data).hexdigest(), kind, rgb)
 
 
+def _too_large(name: str, megapixels: str, limits: Limits) -> InputError:
+    return InputError(
+        f"{name} has {megapixels} megapixels; at most {limits.max_megapixels:g} are accepted.",
+        "Make it smaller.",
+    )
+
+
 @contextmanager
-def _translating(name: str, kind: str) -> Iterator[None]:
+def _translating(name: str, kind: str, limits: Limits) -> Iterator[None]:
     """Turn whatever a decoder raises on broken data (a dozen types, some of them bare) into one error."""
     try:
         yield
+    except Image.DecompressionBombError as error:  # from the readers that look at the size before we can
+        ceiling = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise _too_large(name, f"more than {ceiling:.0f}", limits) from error
     except Exception as error:
         raise InputError(
-            f"{name} begins like a {kind} picture, but it is cut off, damaged or of an unusual variant.",
+            f"{name} begins like a {kind} picture, but it has no pixels or is cut off, damaged or unusual.",
             "Open it in another program and save it again as PNG or JPEG.",
         ) from error
 

@@ -47,7 +47,7 @@ _PHOTOS = {
     "camera": ("camera.png", "Photographer with camera", "Lav Varshney, CC0"),
     "coins": ("coins.png", "Greek coins from Pompeii", "Brooklyn Museum, no known restrictions"),
     "page": ("page.png", "Scanned page", "scikit-image"),
-    "text": ("text.png", "Handwritten formula", "Wikipedia, public domain"),
+    "text": ("text.png", "Handwriting", "Wikipedia, public domain"),
     "retina": ("retina.jpg", "Human retina", "Mikael Häggström, CC0"),
     "hubble": ("hubble_deep_field.jpg", "Hubble deep field", "NASA, public domain"),
     "moon": ("moon.png", "Surface of the moon", "scikit-image"),
