@@ -50,9 +50,9 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
 
 
 def _cuda() -> bool:
-    if sys.platform == "linux" and not any(node.exists() for node in NVIDIA_NODES):
+    if platform.system() == "Darwin":
         return False
-    if sys.platform == "darwin":
+    if platform.system() == "Linux" and not any(node.exists() for node in NVIDIA_NODES):
         return False
     import torch
 
@@ -60,7 +60,7 @@ def _cuda() -> bool:
 
 
 def _mps() -> bool:
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return False
     import torch
 

@@ -80,9 +80,9 @@ def require_hub(model: str) -> None:
         OfflineError: It does not.
     """
     if not reachable():
+        host = urlsplit(endpoint()).hostname
         raise OfflineError(
-            f"The weights of {model} are not on this machine, and {urlsplit(endpoint()).hostname} does not answer.",
-            REMEDY,
+            f"The weights of {model} are not on this machine, and {host} does not answer.", REMEDY
         )
 
 

@@ -94,7 +94,7 @@ class Frame:
         if not (0 <= row < rows and 0 <= column < columns):
             raise InputError(
                 f"There is no patch in row {row}, column {column}.",
-                f"Rows go from 0 to {rows - 1} and columns from 0 to {columns - 1}, counted from the top left.",
+                f"Rows go from 0 to {rows - 1} and columns from 0 to {columns - 1}, from the top left.",
             )
 
 

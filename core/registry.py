@@ -119,7 +119,8 @@ def resolve(name: str) -> ModelSpec:
     for prefix, find in _FINDERS.items():
         if name.startswith(prefix):
             return find(name)
-    if name.startswith(("/", "./", "../", "~")) or Path(name).suffix in WEIGHTS_SUFFIXES or Path(name).is_dir():
+    path = Path(name)
+    if name.startswith(("/", "./", "../", "~")) or path.suffix in WEIGHTS_SUFFIXES or path.is_dir():
         return _file(f"file/{name}")
     if name.count("/") == 1:
         return _huggingface(f"hf/{name}")
@@ -204,7 +205,7 @@ def available(spec: ModelSpec) -> bool:
 
 
 def cached_weights(spec: ModelSpec) -> Path | None:
-    """Return the weights file of a published model in the hub's cache, or None where it was not downloaded."""
+    """Return the weights file of a published model in the hub's cache; None where it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     repository = f"timm/{spec.weights}" if spec.source == "timm" else spec.weights

@@ -279,7 +279,7 @@ def _transformers(name: str, spec: ModelSpec, local: bool) -> _Network:
     missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
     if missing or loading.get("mismatched_keys"):
         raise InputError(
-            f"The weights of {spec.id} lack {len(missing)} parts of the network ({', '.join(sorted(missing)[:3])}).",
+            f"The weights of {spec.id} lack {len(missing)} tensors ({', '.join(sorted(missing)[:3])}).",
             "Fetch or export the whole model again.",
         )
     if not hasattr(config, "num_attention_heads") or not hasattr(config, "patch_size"):

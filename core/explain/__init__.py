@@ -1,0 +1,1 @@
+"""Looking inside a vision transformer: its attention, and maps made of it."""
