@@ -1,0 +1,84 @@
+"""The command line: the same workflows as the pages, in the same store.
+
+    exit code   0    done
+                1    a bug, with its traceback
+                2    wrong usage, or an input that cannot be used
+                3    something is missing here: weights, a package, a device
+                4    the store failed, or `db check` found something
+                130  cancelled
+
+With `--json`, stdout holds exactly one JSON object, whatever happens: the answer, or
+`{"error": {"class", "message", "remedy"}}`. Everything else goes to stderr.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+
+import typer
+from typer.exceptions import TyperException
+
+from core.cli import attend, models, scenes, store, train
+from core.cli.shared import Answer
+from core.errors import InputError, VisionBenchError
+
+BUG, USAGE, SETUP, STORE, CANCELLED = 1, 2, 3, 4, 130
+
+app = typer.Typer(
+    name="python -m core",
+    help="Vision Bench without the pages.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("scenes")(scenes.write_scenes)
+app.command("models")(models.list_models)
+app.command("classify")(models.classify_pictures)
+app.command("attend")(attend.attend_picture)
+app.add_typer(train.app, name="train")
+app.add_typer(store.app, name="db")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command, print its answer, and return the exit code."""
+    as_json = "--json" in arguments
+    try:
+        # A library that prints must not spoil the one object on stdout.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            result = app(list(arguments), standalone_mode=False)
+        answer = result if isinstance(result, Answer) else _stopped(result)
+    except Exception as error:
+        answer = _failure(error)
+    if as_json:
+        typer.echo(json.dumps(dict(answer.payload), ensure_ascii=False, allow_nan=False))
+    elif answer.text:
+        typer.echo(answer.text, err=bool(answer.exit_code))
+    return answer.exit_code
+
+
+def _stopped(exit_code: object) -> Answer:
+    """Return the answer of a command that ended early: help was shown, or Ctrl-C pressed."""
+    if exit_code == CANCELLED:
+        return _error("Cancelled", "Cancelled.", "", CANCELLED)
+    return Answer({}, "", exit_code if isinstance(exit_code, int) else 0)
+
+
+def _failure(error: Exception) -> Answer:
+    from db.errors import StoreError
+
+    name = type(error).__name__
+    if isinstance(error, TyperException):
+        return _error("UsageError", error.format_message(), "See --help.", USAGE)
+    if isinstance(error, StoreError):
+        return _error(name, error.message, error.remedy, STORE)
+    if isinstance(error, VisionBenchError):
+        return _error(name, error.message, error.remedy, USAGE if isinstance(error, InputError) else SETUP)
+    traceback.print_exception(error)
+    return _error(name, str(error), "This is a bug; its traceback is on stderr.", BUG)
+
+
+def _error(name: str, message: str, remedy: str, exit_code: int) -> Answer:
+    payload = {"error": {"class": name, "message": message, "remedy": remedy}}
+    return Answer(payload, f"{message} {remedy}".strip(), exit_code)
