@@ -13,8 +13,9 @@ PAGE = "attention"
 page_head(
     "Attention maps",
     "Where does each head look, layer by layer?",
-    "A vision transformer cuts the picture into patches and turns each into a token. In every layer, each head "
-    "lets every token gather from all others; the weights of that gathering are its attention and sum to 1. "
+    "A vision transformer cuts the picture into patches and turns each into a token. In every layer, each "
+    "head lets every token gather from all others; the weights of that gathering are its attention and sum to "
+    "1. "
     "The map shows one row of them: how much the CLS token, or the patch you click, takes from each place. "
     "Attention says where information flows from, not by itself why a class was chosen.",
     ("An Image is Worth 16x16 Words (Dosovitskiy et al., 2020)", "https://arxiv.org/abs/2010.11929"),
@@ -31,21 +32,22 @@ with page_errors():
     if image is None:
         st.info("Choose a picture above; the map appears here.", icon=":material/image:")
         st.stop()
-    result = ui.attention_result(image, spec, fit, PAGE, reopened)
+    shown = ui.attention_result(image, spec, fit, PAGE, reopened)
 
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        view = ui.view_controls(PAGE, result)
-    looks = ui.look_controls(PAGE)
-    drawn = ui.draw(left, PAGE, image, result, view, looks)
+        view = ui.view_controls(PAGE, shown)
+    with left:
+        looks = ui.look_controls(PAGE)
+        drawn = ui.draw(PAGE, image, shown, view, looks)
     with right:
-        ui.findings(result, view, drawn)
-    ui.all_heads(PAGE, image, result, view, looks)
-    ui.downloads(image, spec, fit, result, view, drawn, looks)
+        ui.findings(shown, view, drawn)
+    ui.all_heads(PAGE, shown, view, looks)
+    ui.downloads(image, spec, shown, view, drawn, looks)
     run_footer(
-        result.run_id,
+        shown.run_id,
         "pages/attention_maps.py",
-        ui.device_text(result),
-        ui.times(result, drawn),
-        ui.reopened_note(reopened, result),
+        ui.device_text(shown),
+        ui.times(shown, drawn),
+        ui.reopened_note(shown),
     )

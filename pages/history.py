@@ -9,8 +9,8 @@ from pages.ui.layout import page_head
 page_head(
     "History",
     "What ran here, how long it took, and how to get back to it.",
-    "Every result of every page is one run: its picture, model, parameters, times, environment and, when it failed, "
-    "why. Failed runs are kept as failures and never counted in latencies. "
+    "Every result of every page is one run: its picture, model, parameters, times, environment and, when it "
+    "failed, why. Failed runs are kept as failures and never counted in latencies. "
     "Select a row to see all of it and to open it again. Times are in your browser's time zone.",
 )
 

@@ -1,5 +1,6 @@
 """From attention weights to maps over the picture. Plain arrays in, plain arrays out."""
 
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,3 +139,10 @@ def _bilinear(
     lower = values[bottom][:, left] * (1 - across) + values[bottom][:, right] * across
     mixed: NDArray[np.float32] = (upper * (1 - down) + lower * down).astype(np.float32)
     return mixed
+
+
+def npy_bytes(values: NDArray[np.float32]) -> bytes:
+    """Return an array as the bytes of a NPY file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()

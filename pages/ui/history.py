@@ -28,7 +28,7 @@ FILTER_KEYS = ("kind", "model", "status", "period")
 
 
 def filters() -> RunFilter:
-    """Draw the filters and return them. They live in the address, so a filtered view can be kept as a link."""
+    """Draw the filters and return them. They live in the address: a filtered view is a link."""
     facets = store().facets(RunFilter(owner=visitor()))
     kind, model, status, period = st.columns([2, 3, 2, 2])
     with kind:

@@ -1,18 +1,18 @@
 """The parts of the overview page."""
 
 import os
-import sys
 
+import pandas as pd
 import psutil
 import streamlit as st
 
-from core.environment import gpu_hint
+from core.environment import choose_device, processor_name
 from core.registry import available, catalog
 from core.settings import settings
 from db.records import RunFilter, RunSummary
-from pages.ui.runs import PAGES, runs_frame, runs_table
+from pages.ui.runs import PAGES
 from pages.ui.session import on_private_machine, store, visitor
-from pages.ui.text import count, plain
+from pages.ui.text import STATUS_ICONS, ago, count, megabytes, milliseconds, plain
 
 KEYS = {"Gemini": "GEMINI_API_KEY", "Together": "TOGETHER_API_KEY", "OpenAI": "OPENAI_API_KEY"}
 
@@ -53,3 +53,75 @@ def latest_runs() -> None:
         _run_line(run)
     total = store().count(RunFilter(owner=visitor()))
     st.page_link("pages/history.py", label=f"All {total} runs", icon=":material/arrow_forward:")
+
+
+def _run_line(run: RunSummary) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"{STATUS_ICONS[run.status]} **{plain(run.kind)}** · {plain(run.model_id)} · "
+            f"{milliseconds(run.duration_ms)} · {ago(run.time)}",
+            width="stretch",
+        )
+        if run.kind in PAGES:
+            st.page_link(PAGES[run.kind], label="Open", query_params={"run": run.id})
+
+
+def machine() -> None:
+    """Draw what models run on here, and what is set up."""
+    st.subheader("This machine", anchor=False)
+    memory = psutil.virtual_memory()
+    keys = [name for name, variable in KEYS.items() if os.environ.get(variable)]
+    lines = {
+        "Models run on": _device(),
+        "Memory": f"{megabytes(memory.available / 1e6)} free of {megabytes(memory.total / 1e6)}",
+        "API keys": ", ".join(keys) if keys else "none set; nothing here needs one yet",
+        "Results": "PostgreSQL" if settings().database_url.startswith("postgres") else "a SQLite file",
+        "Pictures": "kept with their runs" if settings().keep_pictures else "only digest and thumbnail kept",
+        "Runs seen by": "everybody who reaches this address"
+        if settings().access == "private"
+        else "you, on this machine"
+        if on_private_machine()
+        else "you, in this session only",
+    }
+    st.markdown("  \n".join(f"**{name}**: {plain(value)}" for name, value in lines.items()))
+
+
+def _device() -> str:
+    choice = choose_device(settings().device)
+    name = f"{processor_name()}, {os.cpu_count()} cores" if choice.device == "cpu" else choice.device
+    return f"{name} ({choice.reason})"
+
+
+def models() -> None:
+    """Draw the models of the catalogue and which of them can run right now."""
+    specs = catalog()
+    ready = [available(spec) for spec in specs]
+    st.subheader("Models", anchor=False)
+    st.caption(
+        f"{sum(ready)} of {len(specs)} can run right now. The others are fetched when they are first used, "
+        "which needs a network."
+    )
+    frame = pd.DataFrame(
+        [
+            {
+                "Model": spec.title,
+                "Ready": is_ready,
+                "Parameters": count(spec.parameters),
+                "Tasks": list(spec.tasks),
+                "Licence": spec.license,
+                "Paper": spec.paper or None,
+                "Id": spec.id,
+            }
+            for spec, is_ready in sorted(zip(specs, ready, strict=True), key=lambda pair: not pair[1])
+        ]
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={
+            "Paper": st.column_config.LinkColumn(display_text="read"),
+            "Tasks": st.column_config.ListColumn(),
+            "Ready": st.column_config.CheckboxColumn(),
+        },
+        alt="Models of the catalogue",
+    )

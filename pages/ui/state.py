@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import streamlit as st
 
 if TYPE_CHECKING:
     from core.images import ImageInput
+    from pages.ui.attention import Shown, View
 
 T = TypeVar("T")
 
@@ -45,8 +46,11 @@ PHOTOGRAPHED: Slot[ImageInput] = Slot("camera_picture")
 REOPENED_PICTURE: Slot[ImageInput] = Slot("reopened_picture")
 """The picture of a run that was opened again."""
 
-ATTENTION: Slot[Any] = Slot("attention_result")
-"""The last attention result with the key it was made for (`pages/attention_maps.py`)."""
+ATTENTION: Slot[Shown] = Slot("attention_result")
+"""The last attention result, with what it was made from."""
+
+KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
+"""The run and view that the store was last told of."""
 
 ADDRESS_RUN: Slot[str] = Slot("address_run")
 """The run id in the address that the page has already acted on."""

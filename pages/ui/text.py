@@ -17,7 +17,7 @@ STATUS_ICONS = {
 
 
 def plain(text: str) -> str:
-    """Return `text` so that Markdown shows it letter by letter (file names and messages are hostile input)."""
+    """Return `text` so that Markdown shows it letter by letter: file names and messages are hostile input."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$:~])", r"\\\1", text)
 
 
