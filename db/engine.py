@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -25,6 +26,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.errors import (
     NotAStoreError,
     StoreError,
+    StoreLockedError,
     StoreReadOnlyError,
     StoreUnavailableError,
     is_lost_race,
@@ -151,6 +153,13 @@ def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -
     connection.commit()
 
 
+WRITERS = 0x76697369
+"""PostgreSQL's advisory lock of all writers: any number that no other program uses in the same database."""
+
+LOCK_SHARED = text(f"SELECT pg_advisory_xact_lock_shared({WRITERS})")
+LOCK_ALONE = text(f"SELECT pg_advisory_xact_lock({WRITERS})")
+
+
 class Transactions:
     """The ways into an open database. Every error that leaves is a `StoreError`."""
 
@@ -160,6 +169,7 @@ class Transactions:
         if engine.dialect.name == "postgresql":
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = engine.execution_options(writes=True)
+        self._queue = Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -167,22 +177,45 @@ class Transactions:
         with translated(), self._reader.connect() as connection:
             yield connection
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction, which takes SQLite's write lock when it begins."""
-        return self.prepare_and_write(lambda: None, lambda connection, _: work(connection))
+    def write(self, work: Callable[[Connection], T], *, alone: bool = False) -> T:
+        """Run `work` in one transaction; `alone`, while nobody else writes, to delete shared rows."""
+        return self.prepare_and_write(lambda: None, lambda connection, _: work(connection), alone=alone)
 
-    def prepare_and_write(self, prepare: Callable[[], P], work: Callable[[Connection, P], T]) -> T:
+    def prepare_and_write(
+        self, prepare: Callable[[], P], work: Callable[[Connection, P], T], *, alone: bool = False
+    ) -> T:
         """Run `prepare`, and `work` on what it returned in one transaction.
 
-        Both run again where somebody deleted a row that they leaned on before the transaction could commit.
+        Both run again where somebody deleted a row that they lean on before the transaction began.
         """
+        begin = self._begin_sqlite if self.engine.dialect.name == "sqlite" else self._begin_postgres
         with translated():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     prepared = prepare()
-                    with self._writer.begin() as connection:
+                    with begin(alone) as connection:
                         return work(connection, prepared)
                 except DBAPIError as error:
                     if attempt == ATTEMPTS or not is_lost_race(error):
                         raise
         raise AssertionError("the last attempt returned or raised")
+
+    @contextmanager
+    def _begin_sqlite(self, _alone: bool) -> Iterator[Connection]:
+        """Begin as the only writer, as every writer of SQLite is.
+
+        Threads queue for it here: SQLite itself would have them poll, and the unlucky one starve.
+        """
+        if not self._queue.acquire(timeout=LOCK_TIMEOUT_S):
+            raise StoreLockedError("The store is locked (other threads are writing).", "Try again.")
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        finally:
+            self._queue.release()
+
+    @contextmanager
+    def _begin_postgres(self, alone: bool) -> Iterator[Connection]:
+        with self._writer.begin() as connection:
+            connection.execute(LOCK_ALONE if alone else LOCK_SHARED)
+            yield connection

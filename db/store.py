@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from db import queries, reading, upkeep, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
-from db.errors import InvalidRunError, RunNotFoundError, StoreError, translated
+from db.errors import InvalidRunError, RunNotFoundError, StoreDamagedError, StoreError, translated
 from db.migrations import migrate
 from db.models import Artifact, Image, Run, RunArtifact, RunInput
 from db.queries import Bucket
@@ -153,7 +153,7 @@ class Store:
 
         def work(connection: Connection) -> None:
             writing.hold_running(connection, run_id)
-            writing.insert_missing(connection, Artifact, writing.missing_blobs(connection, blobs))
+            writing.insert_blobs(connection, blobs)
             writing.append_metrics(connection, run_id, new_metrics)
             if new_artifacts:
                 connection.execute(writing.INSERT_RUN_ARTIFACT, new_artifacts)
@@ -223,7 +223,7 @@ class Store:
         def work(connection: Connection) -> int:
             return sum(writing.delete_runs(connection, Run.id.in_(chunk), *own) for chunk in chunks)
 
-        return self._database.write(work)
+        return self._database.write(work, alone=True)
 
     def prune(self, before: datetime, owner: str | None = None) -> int:
         """Delete the runs, of one owner or of all, that began before a time. Running ones stay.
@@ -234,7 +234,7 @@ class Store:
             How many runs there were.
         """
         old = [Run.time < before, Run.status != "running", *writing.owned_by(owner)]
-        return self._database.write(lambda connection: writing.delete_runs(connection, *old))
+        return self._database.write(lambda connection: writing.delete_runs(connection, *old), alone=True)
 
     # Reading
 
@@ -367,8 +367,13 @@ class Store:
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the store, a sentence each; nothing where it is sound."""
-        with self._database.read() as connection:
-            return tuple(upkeep.problems(connection))
+        found: list[str] = []
+        try:
+            with self._database.read() as connection:
+                found.extend(upkeep.problems(connection))
+        except StoreDamagedError as error:
+            found.append(error.message)
+        return tuple(found)
 
 
 def _finished(status: str) -> str:

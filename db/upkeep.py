@@ -32,6 +32,7 @@ def backup_sqlite(engine: Engine, path: Path) -> None:
     part.unlink(missing_ok=True)
     try:
         with closing(engine.raw_connection()) as source, closing(sqlite3.connect(part)) as target:
+            target.execute("PRAGMA journal_mode = OFF")  # a copy that fails is thrown away
             source.driver_connection.backup(target)  # type: ignore[union-attr]
         part.rename(path)
     finally:

@@ -103,7 +103,7 @@ class RunWriter:
 
     def _insert(self, connection: Connection, rows: RunRows, images: list[Row]) -> int:
         kept = {row["sha256"]: rows.pictures[row["sha256"]].data for row in images if row["kept_sha256"]}
-        insert_missing(connection, Artifact, missing_blobs(connection, rows.blobs | kept))
+        insert_blobs(connection, rows.blobs | kept)
         insert_images(connection, images)
         # Taken out until the commit: should it be stale, the next attempt looks it up.
         environment_id = self._environments.pop(rows.environment["digest"], None)
@@ -123,12 +123,13 @@ def missing_images(connection: Connection, pictures: dict[str, NewPicture], *, k
     return [image_row(pictures[sha256], keep=keep) for sha256 in due]
 
 
-def missing_blobs(connection: Connection, blobs: dict[str, bytes]) -> list[Row]:
-    """Return the rows of the bytes that the store lacks, in a fixed order."""
+def insert_blobs(connection: Connection, blobs: dict[str, bytes]) -> None:
+    """Insert the bytes that the store lacks, in a fixed order."""
     if not blobs:
-        return []
+        return
     found = set(connection.scalars(select(Artifact.sha256).where(Artifact.sha256.in_(blobs))))
-    return [bytes_row(sha256, blobs[sha256]) for sha256 in sorted(blobs.keys() - found)]
+    rows = [bytes_row(sha256, blobs[sha256]) for sha256 in sorted(blobs.keys() - found)]
+    insert_missing(connection, Artifact, "sha256", rows)
 
 
 def insert_run(connection: Connection, rows: RunRows, environment_id: int) -> None:
@@ -153,14 +154,14 @@ def upsert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgre
 
 def find_or_insert_environment(connection: Connection, row: Row) -> int:
     """Return the id of an environment, inserted unless an equal one is there."""
-    insert_missing(connection, Environment, [row])
+    insert_missing(connection, Environment, "digest", [row])
     return connection.scalars(FIND_ENVIRONMENT, {"digest": row["digest"]}).one()
 
 
-def insert_missing(connection: Connection, table: type[Base], rows: list[Row]) -> None:
-    """Insert rows, leaving out those whose key is there."""
+def insert_missing(connection: Connection, table: type[Base], key: str, rows: list[Row]) -> None:
+    """Insert rows, leaving out those whose `key` is there."""
     if rows:
-        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(upsert(connection, table).on_conflict_do_nothing(index_elements=[key]), rows)
 
 
 def insert_images(connection: Connection, rows: list[Row]) -> None:

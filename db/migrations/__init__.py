@@ -15,7 +15,6 @@ REVISIONS = tuple(sorted(path.name[:4] for path in (HERE / "versions").glob("[0-
 HEAD = REVISIONS[-1]
 
 OUR_TABLES = {"alembic_version", "environment", "artifact", "run"}
-ADVISORY_LOCK = 0x76697369  # any number that nobody else uses in this database
 
 
 def migrate(database: Transactions) -> None:
@@ -32,7 +31,7 @@ def migrate(database: Transactions) -> None:
             return
     with translated():
         use_wal(database.engine)
-    database.write(_upgrade)
+    database.write(_upgrade, alone=True)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -54,8 +53,6 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     if _revision(connection) == HEAD:  # somebody was faster
         return
     from alembic import command

@@ -1,8 +1,10 @@
 """Every test that takes `url` or `store` runs on SQLite and on PostgreSQL."""
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,7 @@ def sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], s
 
 @pytest.fixture(scope="session")
 def postgres_store(server: postgres.Server) -> Callable[[], str]:
-    """Return a function that empties the one PostgreSQL store and gives its address; a new one takes longer."""
+    """Return a function that empties the one PostgreSQL store and gives its address: quicker than a new."""
     url = server.new_database()
     Store.open(url).close()
 
@@ -69,3 +71,11 @@ def store(url: str) -> Iterator[Store]:
     """A store without runs."""
     with Store.open(url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Processes that start quickly: they are forked from one that has imported what a store needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.writers", "alembic.command", "psycopg"])
+    return context
