@@ -23,8 +23,13 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+CropMode = Literal["center", "squash"]
+"""What a model's evaluation does first: scale both sides alike, or squeeze the picture into a square."""
+
 MAX_ASPECT = 4.0
 """A whole picture more elongated than this is squeezed to it, which bounds the number of patches."""
+MAX_CROP_ASPECT = 100.0
+"""A picture more elongated than this is not scaled up for its centre, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class InputConfig:
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
     """Side of the centre crop over the shorter side of the resized picture."""
+    crop_mode: CropMode = "center"
     any_size: bool = True
     """Whether any whole number of patches is welcome."""
 
@@ -111,8 +117,11 @@ def prepare(image: ImageInput, config: InputConfig, *, fit: Fit) -> "tuple[Tenso
 
     `whole` keeps the picture's shape where the model takes any size: the shorter side becomes about the
     model's own, and both sides whole numbers of patches, which stretches by at most half a patch. A model of
-    one size gets the whole picture squeezed into it. `crop` is timm's evaluation transform: resize the
-    shorter side, cut the centre.
+    one size gets the whole picture squeezed into it. `crop` is timm's evaluation transform: resize as
+    `crop_mode` says, cut the centre.
+
+    Raises:
+        InputError: The picture is too elongated for `crop`.
     """
     import torch
 
@@ -138,22 +147,37 @@ def _whole(image: ImageInput, config: InputConfig) -> _Plan:
 
 
 def _crop(image: ImageInput, config: InputConfig) -> _Plan:
+    """Where timm's Resize (or ResizeKeepRatio, for a model that is not square) and CenterCrop cut."""
     height, width = config.size
-    shorter = math.floor(min(config.size) / config.crop_fraction)
-    resized = tuple(
-        shorter
-        if side == min(image.width, image.height)
-        else int(shorter * side / min(image.width, image.height))
-        for side in (image.width, image.height)
-    )
+    scaled = (math.floor(width / config.crop_fraction), math.floor(height / config.crop_fraction))
+    resized = scaled if config.crop_mode == "squash" else _covering(image, scaled)
     left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
-    return _Plan((resized[0], resized[1]), (left, top, left + width, top + height))
+    return _Plan(resized, (left, top, left + width, top + height))
+
+
+def _covering(image: ImageInput, target: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest (width, height) of the picture's shape that covers `target`, rounded as in timm."""
+    shorter, longer = sorted((image.width, image.height))
+    if longer > MAX_CROP_ASPECT * shorter:
+        raise InputError(
+            f"The picture is {image.width} x {image.height} pixels, too elongated for a centre crop.",
+            "Cut it to the part that matters first.",
+        )
+    if target[0] != target[1]:
+        ratio = min(image.width / target[0], image.height / target[1])
+        return round(image.width / ratio), round(image.height / ratio)
+    longer = int(target[0] * longer / shorter)
+    return (longer, target[0]) if image.width > image.height else (target[0], longer)
 
 
 def _frame(image: ImageInput, plan: _Plan, config: InputConfig) -> Frame:
-    x_scale, y_scale = image.width / plan.resized[0], image.height / plan.resized[1]
-    left, top, right, bottom = plan.cut
+    (width, height), (left, top, right, bottom) = plan.resized, plan.cut
     return Frame(
-        box=(left * x_scale, top * y_scale, right * x_scale, bottom * y_scale),
+        box=(
+            left * image.width / width,  # products first: the far edge is then the picture's own, exactly
+            top * image.height / height,
+            right * image.width / width,
+            bottom * image.height / height,
+        ),
         grid=((bottom - top) // config.patch[0], (right - left) // config.patch[1]),
     )
