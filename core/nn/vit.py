@@ -86,10 +86,13 @@ class VisionTransformer(nn.Module):
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """Return the tokens B N D that leave the last block (after the last norm where `pool` is "cls")."""
-        x = self.embed(pixels)
+        return self.encode(self.embed(pixels))
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Return what all blocks make of tokens B N D; not all of `embed`'s need be there."""
         for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.norm(x)
+            tokens = block(tokens)
+        out: Tensor = self.norm(tokens)
         return out
 
     def forward_head(self, tokens: Tensor) -> Tensor:

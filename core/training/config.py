@@ -7,6 +7,19 @@ from typing import Any, Literal
 from core.errors import InputError
 from core.settings import ROOT
 
+_COUNTS = (
+    "depth",
+    "heads",
+    "mlp_dim",
+    "scenes",
+    "test_scenes",
+    "epochs",
+    "batch_size",
+    "accumulation",
+    "workers",
+    "save_every",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -53,30 +66,29 @@ class TrainConfig:
     label_smoothing: float = 0.0
     dense_weight: float = 1.0
     """Weight of the loss on patches where exact masks are known; 0 learns from the picture's class alone."""
+    focus_share: float = 0.0
+    """Share of the steps, at the start, that see only `focus_side` x `focus_side` patches around the largest
+    object: they cost less and teach shapes sooner. Needs exact masks."""
+    focus_side: int = 5
     save_every: int = 50
     """Steps between two states to resume from."""
     device: str = "cpu"
+    workers: int = 1
+    """Batches of one step computed at the same time. On a CPU, `workers` batches with one thread each are
+    less disturbed by other programs than one batch with that many threads."""
     threads: int | None = None
     """Threads of the CPU's kernels; None leaves PyTorch's choice."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "depth",
-            "heads",
-            "mlp_dim",
-            "scenes",
-            "test_scenes",
-            "epochs",
-            "batch_size",
-            "accumulation",
-            "save_every",
-        ):
+        for name in _COUNTS:
             self._require(name, getattr(self, name) >= 1, "at least 1")
+        steady = self.workers == 1 or not self.dropout
+        self._require("workers", steady, "1 where there is dropout, or runs would not repeat")
         for name in ("lr", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "dense_weight", "seed"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("dropout", "warmup_share", "label_smoothing"):
+        for name in ("dropout", "warmup_share", "label_smoothing", "focus_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
         self._require("data", self.data in ("scenes", "digits"), "scenes or digits")
         self._require("pool", self.pool in ("cls", "mean"), "cls or mean")
@@ -93,6 +105,11 @@ class TrainConfig:
             "epoch_pictures",
             self.epoch_pictures >= self.pictures_per_step,
             f"at least one step's {self.pictures_per_step} pictures",
+        )
+        self._require(
+            "focus_side",
+            1 <= self.focus_side <= self.image_size // self.patch_size,
+            "from 1 to the patches along a side",
         )
         self._require("out", self.out.suffix == ".safetensors", "a path that ends with .safetensors")
 
@@ -122,6 +139,6 @@ class TrainConfig:
     def as_json(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values: all but where things are and how often to save."""
         values = asdict(self)
-        for name in ("work", "resume", "save_every", "threads"):
+        for name in ("work", "resume", "save_every", "workers", "threads"):
             del values[name]
         return values | {"out": self.out.name, "start_from": self.start_from and self.start_from.name}

@@ -52,12 +52,37 @@ class Batch:
     """B N, int64."""
     patch_largest: Tensor | None = None
     """B N, float32, 0 or 1."""
+    visible: Tensor | None = None
+    """B K, int64: the patches that the model is shown, where not all; the other fields then have K for N."""
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        moved = (self.patch_classes, self.patch_largest)
-        classes, largest = (None if part is None else part.to(device) for part in moved)
-        return Batch(self.pixels.to(device), self.labels.to(device), classes, largest)
+        parts = (self.pixels, self.labels, self.patch_classes, self.patch_largest, self.visible)
+        return Batch(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+
+    def focused(self, side: int, grid: tuple[int, int]) -> "Batch":
+        """Return the batch with only side x side patches around each picture's largest object.
+
+        Most patches of a picture are background; without them a step costs a fraction and the label is about
+        what is left, so that shapes are learned sooner.
+        """
+        if self.patch_classes is None or self.patch_largest is None:
+            return self
+        weight = self.patch_largest / self.patch_largest.sum(dim=1, keepdim=True).clamp(min=1)  # B N
+        cells = torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1])).to(weight)  # N 2
+        centre = weight @ cells  # B 2
+        last = torch.tensor(grid) - side
+        corner = (centre - (side - 1) / 2).round().long().clamp(min=torch.tensor(0), max=last)  # B 2
+        window = torch.cartesian_prod(torch.arange(side), torch.arange(side))  # K 2
+        at = corner[:, None] + window  # B K 2
+        visible = at[..., 0] * grid[1] + at[..., 1]  # B K
+        return Batch(
+            self.pixels,
+            self.labels,
+            self.patch_classes.gather(1, visible),
+            self.patch_largest.gather(1, visible),
+            visible,
+        )
 
 
 def normalise(rgb: NDArray[np.uint8]) -> Tensor:

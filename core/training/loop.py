@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from core.errors import InputError
 from core.nn import VisionTransformer
 from core.training.data import Batch, Pictures, make_batch
+from core.training.muon import Muon
 
 
 class Learner(nn.Module):
@@ -28,8 +30,11 @@ class Learner(nn.Module):
         self.patch_head = nn.Linear(vit.dim, vit.num_classes + 2) if dense else None
 
     def forward(self, batch: Batch, dense_weight: float, label_smoothing: float) -> Tensor:
-        """Return the mean loss of a batch."""
-        tokens = self.vit.forward_features(batch.pixels)  # B N D
+        """Return the mean loss of a batch, over all patches or those that the batch names."""
+        tokens = self.vit.embed(batch.pixels)  # B N D
+        if batch.visible is not None:
+            tokens = self._kept(tokens, batch.visible)  # B prefix_tokens+K D
+        tokens = self.vit.encode(tokens)
         logits = self.vit.forward_head(tokens)  # B num_classes
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
         if self.patch_head is None or batch.patch_classes is None or batch.patch_largest is None:
@@ -39,15 +44,25 @@ class Learner(nn.Module):
         largest = F.binary_cross_entropy_with_logits(patches[..., -1], batch.patch_largest)
         return loss + dense_weight * (classes + largest)
 
+    def _kept(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        prefix, patches = tokens[:, : self.vit.prefix_tokens], tokens[:, self.vit.prefix_tokens :]
+        chosen = patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[2]))  # B K D
+        return torch.cat((prefix, chosen), dim=1)
 
-def make_optimizer(learner: Learner, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only: no biases, norms, positions or CLS token."""
-    kept = {id(parameter) for parameter in (learner.vit.position.weight, learner.vit.cls_token)}
-    parameters = list(learner.parameters())
-    decayed = [p for p in parameters if p.ndim > 1 and id(p) not in kept]
-    plain = [p for p in parameters if p.ndim <= 1 or id(p) in kept]
+
+def make_optimizers(learner: Learner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices of the blocks, and AdamW for the rest.
+
+    Biases, norms, positions and the CLS token do not decay.
+    """
+    matrices = [p for p in learner.vit.blocks.parameters() if p.ndim == 2]
+    taken = {id(p) for p in matrices}
+    rest = [p for p in learner.parameters() if id(p) not in taken]
+    kept = {id(p) for p in (learner.vit.position.weight, learner.vit.cls_token)}
+    decayed = [p for p in rest if p.ndim > 1 and id(p) not in kept]
+    plain = [p for p in rest if p.ndim <= 1 or id(p) in kept]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+    return [Muon(matrices, lr, weight_decay), torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))]
 
 
 @dataclass(frozen=True)
@@ -86,13 +101,16 @@ class Objective:
 
 def train_step(
     learner: Learner,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
     batches: Sequence[Batch],
     objective: Objective,
     precision: Precision,
+    executor: Executor,
 ) -> float:
     """Take one step along the mean gradient of `batches` (one or more: gradient accumulation).
+
+    The batches run on `executor`; their gradients are added in order, so the result does not depend on it.
 
     Returns:
         The mean loss.
@@ -100,18 +118,28 @@ def train_step(
     Raises:
         InputError: The loss is not a finite number any more.
     """
-    optimizer.zero_grad()
-    total = 0.0
-    for batch in batches:
+    parameters = list(learner.parameters())
+
+    def gradients(batch: Batch) -> tuple[float, tuple[Tensor, ...]]:
         with precision.autocast():
             loss = learner(batch.to(precision.device), objective.dense_weight, objective.label_smoothing)
-        scaler.scale(loss / len(batches)).backward()
-        total += loss.item() / len(batches)
+        return loss.item(), torch.autograd.grad(scaler.scale(loss), parameters)
+
+    total = 0.0
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    for loss, found in executor.map(gradients, batches):
+        total += loss / len(batches)
+        for so_far, gradient in zip(sums, found, strict=True):
+            so_far.add_(gradient, alpha=1 / len(batches))
+    for parameter, mean in zip(parameters, sums, strict=True):
+        parameter.grad = mean
     if not math.isfinite(total):
         raise InputError(f"The training diverged: its loss is {total}.", "Choose a lower learning rate.")
-    scaler.unscale_(optimizer)
-    nn.utils.clip_grad_norm_(learner.parameters(), objective.clip_norm)
-    scaler.step(optimizer)
+    for optimizer in optimizers:
+        scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(parameters, objective.clip_norm)
+    for optimizer in optimizers:
+        scaler.step(optimizer)
     scaler.update()
     return total
 

@@ -30,7 +30,7 @@ class TrainingState:
     history: list[dict[str, float]]
     """The finished epochs."""
     model: dict[str, Any]
-    optimizer: dict[str, Any]
+    optimizers: list[dict[str, Any]]
     scaler: dict[str, Any]
     torch_rng: torch.Tensor
     cuda_rng: list[torch.Tensor]

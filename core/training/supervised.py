@@ -2,45 +2,24 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from core.checkpoints import (
-    Architecture,
-    Card,
-    ModelInput,
-    Score,
-    load_into,
-    read_card,
-    read_weights,
-    save_checkpoint,
-)
+from core.checkpoints import Card, save_checkpoint
 from core.environment import describe_environment
-from core.nn import VisionTransformer
 from core.runs import LOCAL_OWNER, Artifact, Metric, RunDraft, RunSink
 from core.training.config import TrainConfig
-from core.training.data import MEAN, STD, Batch, Pictures, digits, drawn, make_batch, scenes
-from core.training.loop import (
-    Learner,
-    Objective,
-    choose_precision,
-    make_optimizer,
-    top1,
-    train_step,
-)
+from core.training.data import Batch, drawn, make_batch
+from core.training.loop import Objective, choose_precision, make_optimizers, top1, train_step
+from core.training.recipe import describe_card, measured, new_learner, pictures
 from core.training.schedule import warmup_cosine
 from core.training.state import TrainingState, load_state, save_state
-
-VALIDATION_SCENES = 500
-TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = 10**12, 2 * 10**12, 3 * 10**12
-"""First scene seeds of three ranges that never meet each other, nor any seed a person would type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +87,12 @@ class Trainer:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self.precision = choose_precision(torch.device(config.device))
-        self.train, self.validation = _pictures(config)
+        self.train, self.validation = pictures(config)
         torch.manual_seed(config.seed)
-        self.learner = _learner(config, self.train)
-        self.optimizer = make_optimizer(self.learner, config.lr, config.weight_decay)
+        self.learner = new_learner(config, self.train)
+        self.optimizers = make_optimizers(self.learner, config.lr, config.weight_decay)
         self.scaler = self.precision.scaler()
+        self.executor = ThreadPoolExecutor(config.workers)
         self.objective = Objective(config.dense_weight, config.label_smoothing, config.clip_norm)
         self.step, self.loss_sum, self.elapsed_s = 0, 0.0, 0.0
         self.history: list[Epoch] = []
@@ -122,7 +102,8 @@ class Trainer:
 
     def _restore(self, state: TrainingState) -> None:
         self.learner.load_state_dict(state.model)
-        self.optimizer.load_state_dict(state.optimizer)
+        for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
+            optimizer.load_state_dict(saved)
         self.scaler.load_state_dict(state.scaler)
         self.step, self.loss_sum, self.elapsed_s = state.step, state.loss_sum, state.elapsed_s
         self.history = [Epoch(**row) for row in state.history]
@@ -139,7 +120,7 @@ class Trainer:
             loss_sum=self.loss_sum,
             history=[asdict(epoch) for epoch in self.history],
             model=self.learner.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
             scaler=self.scaler.state_dict(),
             torch_rng=torch.get_rng_state(),
             cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -201,10 +182,16 @@ class Trainer:
         lr = config.lr * warmup_cosine(
             self.step, config.total_steps, round(config.warmup_share * config.total_steps)
         )
-        for group in self.optimizer.param_groups:
+        for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
             group["lr"] = lr
         loss = train_step(
-            self.learner, self.optimizer, self.scaler, self._batches(), self.objective, self.precision
+            self.learner,
+            self.optimizers,
+            self.scaler,
+            self._batches(),
+            self.objective,
+            self.precision,
+            self.executor,
         )
         self.step += 1
         return loss
@@ -213,7 +200,11 @@ class Trainer:
         config, count = self.config, self.config.pictures_per_step
         indices = drawn(len(self.train), config.seed, self.step * count, count)
         rng = np.random.default_rng((config.seed, self.step, 1))
-        return [make_batch(self.train, part, rng) for part in indices.reshape(config.accumulation, -1)]
+        batches = [make_batch(self.train, part, rng) for part in indices.reshape(config.accumulation, -1)]
+        if self.step < config.focus_share * config.total_steps:
+            grid = self.learner.vit.position.grid
+            batches = [batch.focused(config.focus_side, grid) for batch in batches]
+        return batches
 
     def _end_epoch(self) -> None:
         steps = self.config.steps_per_epoch
@@ -221,7 +212,7 @@ class Trainer:
         epoch = Epoch(
             train_loss=self.loss_sum / steps,
             validation_top1=top1(self.learner.vit, self.validation, self.precision.device),
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self.optimizers[0].param_groups[0]["lr"],
             images_per_s=steps * self.config.pictures_per_step / spent_s,
             elapsed_s=self.elapsed_s,
         )
@@ -233,8 +224,9 @@ class Trainer:
     def finish(self) -> TrainResult:
         """Measure the score, write the checkpoint, close the run and forget the state."""
         config, vit = self.config, self.learner.vit
-        score = self._score()
-        card = save_checkpoint(config.out, vit, self._card(score))
+        score = measured(config, vit, self.validation, self.precision.device)
+        described = describe_card(config, self.train.names, score, self.command, self.elapsed_s)
+        written = save_checkpoint(config.out, vit, described)
         if self.sink is not None:
             card_json = config.out.with_suffix(".json").read_bytes()
             self.sink.finish(
@@ -245,88 +237,4 @@ class Trainer:
                 artifacts=[Artifact(config.out.with_suffix(".json").name, "application/json", card_json)],
             )
         config.state_path.unlink(missing_ok=True)
-        return TrainResult(self.run_id, config.out, card, tuple(self.history))
-
-    def _score(self) -> Score:
-        config, device = self.config, self.precision.device
-        if config.data == "digits":
-            protocol = "every fifth digit, none of them learned from"
-            return Score(
-                "top-1", top1(self.learner.vit, self.validation, device), len(self.validation), protocol
-            )
-        test = _scenes(config, "test", TEST_SEEDS, config.test_scenes)
-        protocol = f"scenes of the seeds from {TEST_SEEDS}, default options, none of them learned from"
-        return Score("top-1", top1(self.learner.vit, test, device), len(test), protocol)
-
-    def _card(self, score: Score) -> Card:
-        config = self.config
-        return Card(
-            kind="classification",
-            architecture=Architecture("VisionTransformer", architecture(config, len(self.train.names))),
-            labels=self.train.names,
-            input=ModelInput(config.image_size, config.image_size, MEAN, STD),
-            command=self.command,
-            seed=config.seed,
-            data=describe_data(config),
-            score=score,
-            date=datetime.now(UTC).date().isoformat(),
-            duration_s=round(self.elapsed_s, 1),
-            licence="same as this repository",
-        )
-
-
-def architecture(config: TrainConfig, num_classes: int) -> dict[str, Any]:
-    """Return the arguments of `VisionTransformer` that `config` stands for."""
-    return {
-        "image_size": config.image_size,
-        "patch_size": config.patch_size,
-        "num_classes": num_classes,
-        "dim": config.dim,
-        "depth": config.depth,
-        "heads": config.heads,
-        "mlp_dim": config.mlp_dim,
-        "pool": config.pool,
-        "dropout": config.dropout,
-    }
-
-
-def describe_data(config: TrainConfig) -> str:
-    """Return in words what `config` learns from."""
-    if config.data == "digits":
-        return "scikit-learn digits, enlarged; four fifths of 1,797"
-    first = TRAIN_SEEDS + config.seed * 10**8
-    dense = (
-        f" Beside the class of the largest object, each patch learned which class covers it and whether that is "
-        f"the largest object (weight {config.dense_weight:g}; that head is not part of the checkpoint)."
-    )
-    return (
-        f"{config.scenes:,} generated scenes of the seeds from {first}, default options, with their colour channels "
-        f"in random order; {config.total_steps * config.pictures_per_step:,} pictures seen."
-        + (dense if config.dense_weight else "")
-    )
-
-
-def _scenes(config: TrainConfig, part: str, first: int, count: int) -> Pictures:
-    folder = config.work / f"scenes-{part}-{config.image_size}"
-    return scenes(folder, range(first, first + count), config.image_size, config.patch_size)
-
-
-def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures]:
-    """Return what to learn from and what to validate on."""
-    if config.data == "digits":
-        return digits(config.image_size)
-    train = _scenes(config, "train", TRAIN_SEEDS + config.seed * 10**8, config.scenes)
-    return train, _scenes(config, "validation", VALIDATION_SEEDS, VALIDATION_SCENES)
-
-
-def _learner(config: TrainConfig, pictures: Pictures) -> Learner:
-    vit = VisionTransformer(**architecture(config, len(pictures.names)))
-    if config.start_from is not None:
-        card = read_card(config.start_from)
-        weights = read_weights(config.start_from, card.sha256)
-        earlier = VisionTransformer(**card.architecture.arguments)
-        load_into(earlier, weights)
-        weights["position.weight"] = earlier.position.resized(vit.position.grid).detach()
-        load_into(vit, weights)
-    dense = config.dense_weight > 0 and pictures.patch_classes is not None
-    return Learner(vit, dense).to(config.device)
+        return TrainResult(self.run_id, config.out, written, tuple(self.history))
