@@ -1,27 +1,32 @@
 """The use cases: a picture and a model in, a result out, and one run in the store.
 
-A run that fails inside the model is stored as a failure, with its class and message, and the error goes on.
+What a person asked for wrongly is refused before there is a run. A run that fails inside the model is stored
+as a failure, with its class and message, and the error goes on.
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.environment import describe_environment
 from core.errors import InputError, VisionBenchError
 from core.explain.attention import Attention, check_layer, extract_attention, synchronise
-from core.explain.maps import Fusion
+from core.explain.maps import Fusion, Head, Query, check_head, check_query
 from core.images import ImageInput
 from core.loaders import ModelPool
 from core.preprocess import Fit, Frame, prepare
 from core.registry import ModelSpec
-from core.runs import Metric, RunDraft, RunInput, RunSink
+from core.runs import Artifact, Metric, RunDraft, RunInput, RunSink
 from core.vision_model import VisionModel
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ATTEND_TOP = 5
+"""How many classes are named beside an attention map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,10 @@ class ClassifyResult:
     """The most likely classes of one picture, the likeliest first."""
 
     predictions: tuple[Prediction, ...]
+    prepare_ms: float
     model_ms: float
     run_id: str | None
+    """None where the run was not stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +60,11 @@ class AttendResult:
     device: str
     device_reason: str
     load_ms: float
-    """Time spent loading the model for this run; 0 where it was loaded already."""
+    """How long this run waited for the model; about 0 where it was loaded already."""
     prepare_ms: float
     model_ms: float
     run_id: str | None
+    """None where the run was not stored."""
 
 
 def classify(
@@ -77,38 +85,37 @@ def classify(
     """
     if top < 1:
         raise InputError(f"top is {top}.", "Ask for at least 1 class.")
+    started = time.perf_counter()
     with pool.use(spec) as model:
+        load_ms = _ms_since(started)
         if not model.labels:
             raise InputError(
                 f"{spec.id} has no classifier.", "Choose a model whose tasks include classification."
             )
-        return tuple(_classify_one(image, model, sink=sink, owner=owner, top=top) for image in images)
+        results = []
+        for image in images:
+            results.append(_classify_one(image, model, load_ms, sink=sink, owner=owner, top=top))
+            load_ms = 0.0  # only the first picture waited
+    return tuple(results)
 
 
 def _classify_one(
-    image: ImageInput, model: VisionModel, *, sink: RunSink | None, owner: str, top: int
+    image: ImageInput, model: VisionModel, load_ms: float, *, sink: RunSink | None, owner: str, top: int
 ) -> ClassifyResult:
     import torch
 
-    draft = _draft("classification", image, model.spec, model.device, owner, {"top": top, "fit": "crop"})
+    draft = _draft("classification", image, model, owner, {"top": top, "fit": "crop"})
     with _recorded_failure(sink, draft):
         started = time.perf_counter()
         pixels, _ = prepare(image, model.input, fit="crop")
-        prepared = time.perf_counter()
+        prepare_ms, started = _ms_since(started), time.perf_counter()
         with torch.inference_mode():
             logits = model.forward(pixels.to(model.device))
             synchronise(model.device)
-        model_ms = (time.perf_counter() - prepared) * 1000
-        predictions = predictions_of(logits.cpu(), model, top)
-    prepare_ms = (prepared - started) * 1000
-    metrics = [
-        Metric("prepare_ms", prepare_ms, "ms"),
-        Metric("model_ms", model_ms, "ms"),
-        Metric("top1_score", predictions[0].score),
-    ]
-    parameters = dict(draft.parameters) | {"top1": predictions[0].label}
-    done = replace(draft, duration_ms=prepare_ms + model_ms, metrics=metrics, parameters=parameters)
-    return ClassifyResult(predictions, model_ms, sink.record(done) if sink else None)
+        model_ms = _ms_since(started)
+        predictions = predictions_of(logits.cpu(), model.labels, top)
+    result = ClassifyResult(predictions, prepare_ms, model_ms, None)
+    return replace(result, run_id=sink.record(_done(draft, result, load_ms))) if sink else result
 
 
 def attend(
@@ -120,82 +127,102 @@ def attend(
     owner: str,
     fit: Fit = "whole",
     layer: int = -1,
+    head: Head = "mean",
+    query: Query | None = None,
     rollout: Fusion | None = None,
     keep_mb: float = 0.0,
-    view: Mapping[str, Any] | None = None,
 ) -> AttendResult:
     """Run a model on a picture and return its attention and its five likeliest classes: one run.
 
     Args:
         layer: The layer to read, from 0; a negative one counts from the end.
-        rollout: Also trace attention through all layers, with heads merged like this.
+        head: What will be looked at. Checked before the model runs and kept with the run, like `query`.
+        query: None where it is chosen later.
+        rollout: Also trace attention through all layers, with heads merged like this, where not every layer
+            is kept (`core.explain.maps.rollout_row` traces through kept ones).
         keep_mb: Keep every layer when all together take at most this many MB (10^6 bytes); else only `layer`.
-        view: What else re-creates what is shown (head, query …); stored with the run's parameters.
 
     Raises:
-        InputError: There is no such layer, or the model's attention cannot be read.
+        InputError: There is no such layer, head or query, or the model's attention cannot be read.
     """
     started = time.perf_counter()
     with pool.use(spec) as model:
-        load_ms = (time.perf_counter() - started) * 1000
-        parameters = {"fit": fit, "layer": check_layer(layer, model.depth)} | dict(view or {})
-        draft = _draft("attention", image, spec, model.device, owner, parameters)
+        load_ms = _ms_since(started)
+        layer = check_layer(layer, model.depth)
+        check_head(head, model.heads)
+        started = time.perf_counter()
+        pixels, frame = prepare(image, model.input, fit=fit)
+        prepare_ms = _ms_since(started)
+        if query is not None:
+            check_query(query, model.has_cls, frame.grid)
+        parameters = {"fit": fit, "layer": layer, "head": head, "query": query, "rollout": rollout}
+        draft = _draft("attention", image, model, owner, parameters)
         with _recorded_failure(sink, draft):
-            prepared = time.perf_counter()
-            pixels, frame = prepare(image, model.input, fit=fit)
-            prepare_ms = (time.perf_counter() - prepared) * 1000
-            layers = _layers_to_keep(model, frame, check_layer(layer, model.depth), keep_mb)
+            layers = range(model.depth) if _all_layers_mb(model, frame) <= keep_mb else (layer,)
             tracing = rollout if len(layers) < model.depth else None
             attention, output, model_ms = extract_attention(model, pixels, frame.grid, layers, tracing)
-            predictions = predictions_of(output, model, 5) if model.labels else ()
+            predictions = predictions_of(output, model.labels, ATTEND_TOP)
     result = AttendResult(
         attention, frame, predictions, model.device, pool.choice.reason, load_ms, prepare_ms, model_ms, None
     )
-    if sink is None:
-        return result
-    done = replace(draft, duration_ms=prepare_ms + model_ms, metrics=_attention_metrics(result))
-    return replace(result, run_id=sink.record(done))
+    return replace(result, run_id=sink.record(_attention_run(draft, result))) if sink else result
 
 
-def _layers_to_keep(model: VisionModel, frame: Frame, layer: int, keep_mb: float) -> Sequence[int]:
+def _all_layers_mb(model: VisionModel, frame: Frame) -> float:
     tokens = model.prefix_tokens + frame.grid[0] * frame.grid[1]
-    all_mb = model.depth * model.heads * tokens**2 * 4 / 1e6
-    return range(model.depth) if all_mb <= keep_mb else (layer,)
+    return model.depth * model.heads * tokens**2 * 4 / 1e6
 
 
-def _attention_metrics(result: AttendResult) -> list[Metric]:
-    checks = result.attention.checks
-    metrics = [
-        Metric("load_ms", result.load_ms, "ms"),
-        Metric("prepare_ms", result.prepare_ms, "ms"),
-        Metric("model_ms", result.model_ms, "ms"),
-        Metric("row_sum_error", checks.row_sum_error),
-        Metric("output_error", checks.output_error),
-    ]
-    if result.predictions:
-        metrics.append(Metric("top1_score", result.predictions[0].score))
-    return metrics
+def _attention_run(draft: RunDraft, result: AttendResult) -> RunDraft:
+    checks = asdict(result.attention.checks)
+    metrics = [Metric(name, value) for name, value in checks.items()]
+    return _done(draft, result, result.load_ms, metrics)
 
 
-def predictions_of(logits: "Tensor", model: VisionModel, top: int) -> tuple[Prediction, ...]:
-    """Return the `top` likeliest classes of logits 1 C."""
-    scores, indices = logits.float().softmax(dim=-1)[0].topk(min(top, logits.shape[-1]))
-    pairs = zip(scores.tolist(), indices.tolist(), strict=True)
-    return tuple(Prediction(model.labels[index], score) for score, index in pairs)
+def predictions_of(logits: "Tensor", labels: Sequence[str], top: int) -> tuple[Prediction, ...]:
+    """Return the `top` likeliest classes of logits 1 C; none where there are no labels."""
+    if not labels:
+        return ()
+    scores, indices = logits[0].float().softmax(dim=-1).topk(min(top, len(labels)))
+    return tuple(
+        Prediction(labels[index], score)
+        for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
+    )
 
 
 def _draft(
-    kind: str, image: ImageInput, spec: ModelSpec, device: str, owner: str, parameters: Mapping[str, Any]
+    kind: str, image: ImageInput, model: VisionModel, owner: str, parameters: Mapping[str, Any]
 ) -> RunDraft:
+    """Return the run as it is known before it runs; a parameter that is None was not given."""
     return RunDraft(
         kind=kind,
-        model_id=spec.id,
-        model_revision=spec.revision,
-        environment=describe_environment(device, "float32"),
+        model_id=model.spec.id,
+        model_revision=model.spec.revision,
+        environment=describe_environment(model.device, model.dtype),
         owner=owner,
-        parameters=parameters,
+        parameters={name: value for name, value in parameters.items() if value is not None},
         inputs=(RunInput("picture", image),),
     )
+
+
+def _done(
+    draft: RunDraft, result: ClassifyResult | AttendResult, load_ms: float, metrics: Sequence[Metric] = ()
+) -> RunDraft:
+    """Return the finished run. Its duration is the work on the picture; loading is a metric of its own."""
+    times = {"load_ms": load_ms, "prepare_ms": result.prepare_ms, "model_ms": result.model_ms}
+    measured = [*(Metric(name, value, "ms") for name, value in times.items()), *metrics]
+    artifacts = []
+    if result.predictions:
+        measured.append(Metric("top1_score", result.predictions[0].score))
+        answer = json.dumps([asdict(found) for found in result.predictions], ensure_ascii=False)
+        artifacts.append(Artifact("predictions.json", "application/json", answer.encode()))
+    return replace(
+        draft, duration_ms=result.prepare_ms + result.model_ms, metrics=measured, artifacts=artifacts
+    )
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
 
 
 @contextmanager
@@ -206,14 +233,12 @@ def _recorded_failure(sink: RunSink | None, draft: RunDraft) -> Iterator[None]:
         yield
     except Exception as error:
         if sink is not None:
-            message = error.message if isinstance(error, VisionBenchError) else str(error)
-            sink.record(
-                replace(
-                    draft,
-                    status="failed",
-                    duration_ms=(time.perf_counter() - started) * 1000,
-                    error_class=type(error).__name__,
-                    error_message=message,
-                )
+            failed = replace(
+                draft,
+                status="failed",
+                duration_ms=_ms_since(started),
+                error_class=type(error).__name__,
+                error_message=error.message if isinstance(error, VisionBenchError) else str(error),
             )
+            sink.record(failed)
         raise

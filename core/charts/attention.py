@@ -7,14 +7,12 @@ invisible markers, one at each patch's centre, makes the whole picture clickable
 import base64
 import io
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from core.images import ImageInput
@@ -94,8 +92,11 @@ def attention_figure(
     _draw_picture(figure, info, picture_uri)
     figure.add_heatmap(
         z=info.values,
-        x=info.x,
-        y=info.y,
+        # Corner and step, not centres: from centres alone the width of a single column is not known.
+        x0=info.x[0],
+        dx=(info.box[2] - info.box[0]) / info.values.shape[1],
+        y0=info.y[0],
+        dy=(info.box[3] - info.box[1]) / info.values.shape[0],
         colorscale=colour_map,
         opacity=opacity,
         zsmooth="best" if smooth else False,
@@ -232,29 +233,3 @@ def picture_uri(image: ImageInput) -> str:
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=90)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-@lru_cache(maxsize=8)
-def colour_table(colour_map: str) -> NDArray[np.uint8]:
-    """Return a colour map as 256 by 3 values 0-255, as the charts draw it."""
-    colours = sample_colorscale(colour_map, np.linspace(0, 1, 256).tolist(), colortype="tuple")
-    return np.round(np.asarray(colours) * 255).astype(np.uint8)
-
-
-def overlay_png(image: ImageInput, pixels: NDArray[np.float32], *, colour_map: str, opacity: float) -> bytes:
-    """Return the picture with a map over it as PNG, in the picture's own size.
-
-    Args:
-        pixels: H W, as `core.explain.maps.to_picture` returns it; NaN stays the bare picture. The colour
-            scale goes from its smallest to its largest value.
-        opacity: Share of the map where there is one, 0-1.
-    """
-    seen = ~np.isnan(pixels)
-    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
-    scaled = (np.nan_to_num(pixels, nan=low) - low) / ((high - low) or 1)
-    colours = colour_table(colour_map)[np.round(scaled * 255).astype(np.uint8)]  # H W 3
-    share = np.where(seen, opacity, 0.0)[..., None]
-    mixed = np.round(image.rgb * (1 - share) + colours * share).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(mixed).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -113,6 +113,8 @@ def attend_picture(
             owner=LOCAL_OWNER,
             fit=fit,
             layer=layer,
+            head=view.head,
+            query=view.query,
             rollout=view.fusion,
         )
         attention, layer = result.attention, layer % result.attention.depth

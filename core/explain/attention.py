@@ -22,12 +22,18 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from core.errors import InputError
-from core.explain.maps import Fusion, rollout_start, rollout_step
+from core.explain.maps import Fusion
 from core.vision_model import VisionModel
 
-ROW_SUM_TOLERANCE = 1e-4
-OUTPUT_TOLERANCE = 1e-3
+ROW_SUM_TOLERANCE = 1e-5
+OUTPUT_TOLERANCE = 1e-4
 """Largest difference of the recomputed output, relative to the largest value of the network's own."""
+
+_MERGE: dict[Fusion, Callable[[Tensor], Tensor]] = {
+    "mean": lambda weights: weights.mean(dim=0),
+    "max": lambda weights: weights.amax(dim=0),
+    "min": lambda weights: weights.amin(dim=0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,11 @@ class AttentionChecks:
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """What was read in one pass over one picture."""
+    """What was read in one pass over one picture.
+
+    Raises:
+        ValueError: The weights or the rollout have not the shape that the rest says.
+    """
 
     weights: Mapping[int, NDArray[np.float32]]
     """Layer (from 0) to its weights H N N, 0-1: head, query token, key token. Each row sums to 1."""
@@ -64,6 +74,19 @@ class Attention:
     rollout: NDArray[np.float32] | None
     """Rollout N N through all layers, where it was asked for."""
     rollout_fusion: Fusion | None
+
+    def __post_init__(self) -> None:
+        expected = (self.heads, self.tokens, self.tokens)
+        shapes = {values.shape for values in self.weights.values()}
+        if self.rollout is not None:
+            shapes.add((self.heads, *self.rollout.shape))
+        if shapes - {expected}:
+            raise ValueError(f"attention of shape {shapes}, expected {expected}")
+
+    @property
+    def tokens(self) -> int:
+        """N: patches and what stands in front of them."""
+        return self.prefix_tokens + self.grid[0] * self.grid[1]
 
     @property
     def keeps_all_layers(self) -> bool:
@@ -91,23 +114,24 @@ def extract_attention(
 ) -> tuple[Attention, Tensor, float]:
     """Run `model` once and read the attention of some layers.
 
-    Only the layers asked for are kept in memory, and each is read as it passes. Rollout takes all layers
-    and keeps one matrix.
+    Only the layers asked for are kept in memory, and each is read and checked, every row of it, as it passes.
+    Rollout reads all layers and keeps one matrix (Abnar and Zuidema 2020, section 3).
 
     Args:
         pixels: 1 3 H W float32, as `core.preprocess.prepare` returns them.
         grid: Rows and columns of patches in `pixels`.
-        layers: Which to keep, from 0.
+        layers: Which to keep, from 0; a negative one counts from the end.
         rollout: How heads are merged for rollout; None for no rollout.
 
     Returns:
         The attention, the model's output (1 C, on the CPU), and the time of the pass in milliseconds.
 
     Raises:
-        InputError: The network's attention cannot be read: not one call a layer over all tokens.
+        InputError: There is no such layer, or the network's attention cannot be read: not exactly one call a
+            layer over all tokens.
     """
-    tokens = model.prefix_tokens + grid[0] * grid[1]
-    reader = _Reader(model, tokens, frozenset(layers), rollout)
+    wanted = frozenset(check_layer(layer, model.depth) for layer in layers)
+    reader = _Reader(model.prefix_tokens + grid[0] * grid[1], wanted, rollout)
     with torch.inference_mode():
         pixels = pixels.to(model.device)
         synchronise(model.device)
@@ -116,9 +140,11 @@ def extract_attention(
             output = model.forward(pixels)
         synchronise(model.device)
         model_ms = (time.perf_counter() - started) * 1000
-    if reader.calls < model.depth:
-        raise _unreadable(
-            model, f"{reader.calls} of its {model.depth} layers use the common attention function"
+    if reader.layer != model.depth:
+        raise InputError(
+            f"The attention of {model.spec.id} cannot be read: {reader.layer} calls of PyTorch's attention "
+            f"function go over all {reader.tokens} tokens, for {model.depth} layers.",
+            "Choose a plain vision transformer.",
         )
     attention = Attention(
         weights=reader.weights,
@@ -127,8 +153,8 @@ def extract_attention(
         prefix_tokens=model.prefix_tokens,
         has_cls=model.has_cls,
         grid=grid,
-        checks=AttentionChecks(reader.row_sum_error, reader.output_error),
-        rollout=reader.rollout,
+        checks=_worst(reader.checks),
+        rollout=None if reader.rollout is None else reader.rollout.cpu().numpy(),
         rollout_fusion=rollout,
     )
     return attention, output.cpu(), model_ms
@@ -145,15 +171,13 @@ def synchronise(device: str) -> None:
 class _Reader(TorchFunctionMode):
     """Sees each call of the attention function made by its thread while it is entered."""
 
-    def __init__(
-        self, model: VisionModel, tokens: int, wanted: frozenset[int], rollout: Fusion | None
-    ) -> None:
+    def __init__(self, tokens: int, wanted: frozenset[int], rollout: Fusion | None) -> None:
         super().__init__()
-        self.model, self.tokens, self.wanted, self.fusion = model, tokens, wanted, rollout
-        self.calls = 0
+        self.tokens, self.wanted, self.fusion = tokens, wanted, rollout
+        self.layer = 0
         self.weights: dict[int, NDArray[np.float32]] = {}
-        self.rollout = rollout_start(tokens) if rollout else None
-        self.row_sum_error = self.output_error = 0.0
+        self.rollout: Tensor | None = None
+        self.checks: list[AttentionChecks] = []
 
     def __torch_function__(
         self,
@@ -162,30 +186,29 @@ class _Reader(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        own = func(*args, **(kwargs or {}))
         if func is F.scaled_dot_product_attention:
-            layer = self.calls
-            self.calls += 1
-            if layer < self.model.depth and (layer in self.wanted or self.fusion):
-                self._read(layer, result, *args, **(kwargs or {}))
-        return result
+            self._see(own, *args, **(kwargs or {}))
+        return own
 
-    def _read(
-        self, layer: int, own: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kw: Any
-    ) -> None:
-        if query.shape[0] != 1 or query.shape[-2] != self.tokens or key.shape[-2] != self.tokens:
-            raise _unreadable(
-                self.model, f"layer {layer} attends from {query.shape[-2]} to {key.shape[-2]} tokens"
-            )
-        weights = attention_weights(query, key, *args, **kw)  # 1 H N N
-        checks = check_attention(weights, value, own)
-        self.row_sum_error = max(self.row_sum_error, checks.row_sum_error)
-        self.output_error = max(self.output_error, checks.output_error)
-        kept: NDArray[np.float32] = weights[0].cpu().numpy()  # H N N
+    def _see(self, own: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> None:
+        if query.shape[0] != 1 or {query.shape[-2], key.shape[-2]} != {self.tokens}:
+            return  # not a layer over the picture: a pooling head, a window
+        layer, self.layer = self.layer, self.layer + 1
+        if layer not in self.wanted and not self.fusion:
+            return
+        weights = attention_weights(query, key, *args, **kwargs)  # 1 H N N
+        self.checks.append(check_attention(weights, value, own))
         if layer in self.wanted:
-            self.weights[layer] = kept
-        if self.rollout is not None and self.fusion:
-            self.rollout = rollout_step(self.rollout, kept, self.fusion)
+            self.weights[layer] = weights[0].cpu().numpy()  # H N N
+        if self.fusion:
+            self._trace(_MERGE[self.fusion](weights[0]))
+
+    def _trace(self, merged: Tensor) -> None:
+        """Take rollout through one more layer, whose merged weights are N N: mix, residual, renormalise."""
+        step = merged + torch.eye(len(merged), device=merged.device)  # the residual connection
+        step /= step.sum(dim=-1, keepdim=True)
+        self.rollout = step if self.rollout is None else step @ self.rollout  # N N
 
 
 def attention_weights(
@@ -201,11 +224,15 @@ def attention_weights(
     """Return softmax(query keyᵀ · scale + mask) in float32, with the arguments of PyTorch's function.
 
     Args:
-        query: B H N D. key: B H M D, or fewer heads with `enable_gqa`.
+        query: B H N D.
+        key: B H M D, or fewer heads with `enable_gqa`.
         attn_mask: Boolean (True may be attended to) or a number added to the scores.
 
     Returns:
         B H N M, each row summing to 1.
+
+    Raises:
+        InputError: The network drops attention at random, so there is no one set of weights.
     """
     if dropout_p:
         raise InputError("The network drops attention at random.", "Put it into evaluation mode.")
@@ -216,26 +243,32 @@ def attention_weights(
     if is_causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores.masked_fill_(~allowed, -math.inf)
-    if attn_mask is not None:
-        if attn_mask.dtype == torch.bool:
-            scores.masked_fill_(~attn_mask, -math.inf)
-        else:
-            scores += attn_mask
-    return torch.softmax(scores, dim=-1)
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores.masked_fill_(~attn_mask, -math.inf)
+    elif attn_mask is not None:
+        scores += attn_mask
+    # In place: fresh memory for every layer would cost as much as the exponentials.
+    return torch.softmax(scores, dim=-1, out=scores)
 
 
 def check_attention(weights: Tensor, value: Tensor, own: Tensor) -> AttentionChecks:
-    """Hold weights B H N M against the values B H M D and the network's own result B H N D."""
+    """Hold weights B H N M against the values B H M D, or of fewer heads, and the network's own B H N D."""
     if value.shape[-3] != weights.shape[-3]:
         value = value.repeat_interleave(weights.shape[-3] // value.shape[-3], dim=-3)
-    recomputed = weights @ value.float()  # B H N D
-    difference = recomputed.sub_(own.float()).abs_().amax()
-    scale = own.abs().amax().float().clamp_min(1e-12)
-    rows = weights.sum(dim=-1).sub_(1).abs_().amax()
-    return AttentionChecks(float(rows), float(difference / scale))
+    difference = _largest((weights @ value.float()).sub_(own))  # of B H N D
+    rows = _largest(weights.sum(dim=-1).sub_(1))  # of B H N
+    return AttentionChecks(row_sum_error=rows, output_error=difference / max(_largest(own), 1e-12))
 
 
-def _unreadable(model: VisionModel, reason: str) -> InputError:
-    return InputError(
-        f"The attention of {model.spec.id} cannot be read: {reason}.", "Choose a plain vision transformer."
+def _worst(checks: Sequence[AttentionChecks]) -> AttentionChecks:
+    """Return the largest errors; NaN, which fails, where there is one."""
+    return AttentionChecks(
+        row_sum_error=float(np.max([check.row_sum_error for check in checks], initial=0.0)),
+        output_error=float(np.max([check.output_error for check in checks], initial=0.0)),
     )
+
+
+def _largest(values: Tensor) -> float:
+    """Return the largest magnitude; NaN where there is one."""
+    low, high = values.aminmax()
+    return max(-float(low), float(high))

@@ -19,7 +19,21 @@ Head = int | Fusion
 Query = Literal["cls"] | tuple[int, int]
 """Whose attention: the CLS token's, or that of the patch in (row, column), counted from 0."""
 
-_FUSE: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
+_FUSE: dict[Head, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
+
+
+def check_query(query: Query, has_cls: bool, grid: tuple[int, int]) -> None:
+    """Raise an InputError unless a model with a CLS token or not, and this grid of patches, has the query."""
+    if query != "cls":
+        Frame((0, 0, grid[1], grid[0]), grid).check_patch(*query)
+    elif not has_cls:
+        raise InputError("This model has no CLS token.", "Choose a patch as the query.")
+
+
+def check_head(head: Head, heads: int) -> None:
+    """Raise an InputError unless `head` is one of so many heads, or a way to merge them."""
+    if head not in _FUSE and not (isinstance(head, int) and 0 <= head < heads):
+        raise InputError(f"There is no head {head}.", f"Heads go from 0 to {heads - 1}; or mean, max, min.")
 
 
 def query_index(attention: "Attention", query: Query) -> int:
@@ -28,12 +42,10 @@ def query_index(attention: "Attention", query: Query) -> int:
     Raises:
         InputError: The model has no CLS token, or there is no such patch.
     """
+    check_query(query, attention.has_cls, attention.grid)
     if query == "cls":
-        if not attention.has_cls:
-            raise InputError("This model has no CLS token.", "Choose a patch as the query.")
         return 0
     row, column = query
-    Frame((0, 0, 1, 1), attention.grid).check_patch(row, column)
     return attention.prefix_tokens + row * attention.grid[1] + column
 
 
@@ -44,46 +56,32 @@ def attention_row(attention: "Attention", layer: int, head: Head, query: Query) 
         InputError: There is no such head, or no such query.
         KeyError: The layer was not kept.
     """
+    check_head(head, attention.heads)
     rows = attention.weights[layer][:, query_index(attention, query)]  # H N
-    if isinstance(head, str):
-        merged: NDArray[np.float32] = _FUSE[head](rows, axis=0)
-        return merged
-    if not 0 <= head < attention.heads:
-        raise InputError(
-            f"There is no head {head}.", f"Heads go from 0 to {attention.heads - 1}; or mean, max, min."
-        )
-    row: NDArray[np.float32] = rows[head]
+    row: NDArray[np.float32] = _FUSE[head](rows, axis=0) if isinstance(head, str) else rows[head]
     return row
 
 
-def rollout_start(tokens: int) -> NDArray[np.float32]:
-    """Return rollout before the first layer: each token is itself (N N)."""
-    return np.eye(tokens, dtype=np.float32)
-
-
-def rollout_step(
-    before: NDArray[np.float32], weights: NDArray[np.float32], fusion: Fusion
-) -> NDArray[np.float32]:
-    """Return rollout after one more layer with weights H N N (Abnar and Zuidema 2020, section 3).
-
-    Heads are merged, the residual connection is an added identity, and each row is made to sum to 1 again.
-    """
-    merged = _FUSE[fusion](weights, axis=0) + np.eye(len(before), dtype=np.float32)  # N N
-    merged /= merged.sum(axis=-1, keepdims=True)
-    out: NDArray[np.float32] = merged @ before
-    return out
-
-
 def rollout_row(attention: "Attention", fusion: Fusion, query: Query) -> NDArray[np.float32]:
-    """Return what rollout through all layers traces back from the query to each token, N; it sums to 1."""
+    """Return what rollout through all layers traces back from the query to each token, N; it sums to 1.
+
+    Heads are merged by `fusion`, the residual connection is an added identity, and the rows are made to sum
+    to 1 again (Abnar and Zuidema 2020, section 3).
+
+    Raises:
+        InputError: There is no such query.
+        KeyError: There is neither this rollout nor every layer to make it from.
+    """
     index = query_index(attention, query)
     if attention.rollout is not None and attention.rollout_fusion == fusion:
-        row: NDArray[np.float32] = attention.rollout[index]
-        return row
-    row = np.eye(attention.prefix_tokens + attention.grid[0] * attention.grid[1], dtype=np.float32)[index]
+        traced: NDArray[np.float32] = attention.rollout[index]
+        return traced
+    row = np.zeros(attention.tokens, dtype=np.float32)
+    row[index] = 1
     for layer in reversed(range(attention.depth)):  # one row through the layers, last to first
         merged = _FUSE[fusion](attention.weights[layer], axis=0)  # N N
-        row = row @ ((merged + np.eye(len(merged), dtype=np.float32)) / (merged.sum(-1, keepdims=True) + 1))
+        share = row / (merged.sum(axis=-1) + 1)  # N: the row, spread over rows that sum to 1
+        row = share @ merged + share
     return row
 
 
@@ -112,37 +110,30 @@ def to_picture(
     """Return a map as height by width pixels of the picture; NaN where the model did not look.
 
     Args:
-        smooth: Interpolate between the centres of the patches; otherwise each patch is one flat cell.
+        smooth: Interpolate linearly between the centres of the patches; otherwise a patch is one flat cell.
     """
     x0, y0, x1, y1 = frame.box
-    rows, columns = values.shape
-    y = ((np.arange(height) + 0.5) - y0) / (y1 - y0) * rows  # in patches, 0 at the frame's edge
-    x = ((np.arange(width) + 0.5) - x0) / (x1 - x0) * columns
-    inside = ((y >= 0) & (y < rows))[:, None] & ((x >= 0) & (x < columns))[None]
-    if smooth:
-        out = _bilinear(values, y - 0.5, x - 0.5)
-    else:
-        out = values[np.clip(y.astype(int), 0, rows - 1)][:, np.clip(x.astype(int), 0, columns - 1)]
-    return np.where(inside, out, np.float32(np.nan))
+    across = _spread(values.T, width, x0, x1, smooth)  # width rows
+    return _spread(across.T, height, y0, y1, smooth)  # height width
 
 
-def _bilinear(
-    values: NDArray[np.float32], y: NDArray[np.float64], x: NDArray[np.float64]
+def _spread(
+    values: NDArray[np.float32], pixels: int, start: float, end: float, smooth: bool
 ) -> NDArray[np.float32]:
-    rows = np.clip(y, 0, values.shape[0] - 1)
-    columns = np.clip(x, 0, values.shape[1] - 1)
-    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    bottom = np.minimum(top + 1, values.shape[0] - 1)
-    right = np.minimum(left + 1, values.shape[1] - 1)
-    down, across = (rows - top)[:, None], (columns - left)[None]
-    upper = values[top][:, left] * (1 - across) + values[top][:, right] * across
-    lower = values[bottom][:, left] * (1 - across) + values[bottom][:, right] * across
-    mixed: NDArray[np.float32] = (upper * (1 - down) + lower * down).astype(np.float32)
-    return mixed
+    """Return the rows of `values`, which lie evenly from `start` to `end`, at so many pixels from 0."""
+    n, at = len(values), (np.arange(pixels) + 0.5 - start) / (end - start)  # at: 0-1 where there are rows
+    place = np.clip(at * n - 0.5, 0, n - 1) if smooth else np.clip(at * n, 0, n - 1).astype(int)
+    before = np.floor(place).astype(int)
+    share = (place - before).astype(np.float32)[:, None]
+    out: NDArray[np.float32] = values[before]
+    if smooth:
+        out += (values[np.minimum(before + 1, n - 1)] - out) * share
+    out[(at < 0) | (at >= 1)] = np.nan
+    return out
 
 
 def npy_bytes(values: NDArray[np.float32]) -> bytes:
     """Return an array as the bytes of a NPY file."""
     buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(values), allow_pickle=False)
     return buffer.getvalue()

@@ -21,9 +21,9 @@ from core.charts.attention import (
     attention_info,
     heads_figure,
     heads_info,
-    overlay_png,
     picture_uri,
 )
+from core.charts.overlay import overlay_png
 from core.charts.theme import COLOUR_MAPS
 from core.explain.maps import (
     Head,

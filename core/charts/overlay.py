@@ -1,0 +1,63 @@
+"""A map over its picture as a PNG file, the colours those of the charts."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from plotly.colors import sample_colorscale
+
+from core.images import ImageInput
+
+
+@lru_cache(maxsize=8)
+def colour_table(colour_map: str) -> NDArray[np.uint8]:
+    """Return a colour map as 256 by 3 values 0-255, as the charts draw it."""
+    colours = sample_colorscale(colour_map, np.linspace(0, 1, 256).tolist(), colortype="tuple")
+    return np.round(np.asarray(colours) * 255).astype(np.uint8)
+
+
+def overlay_png(
+    image: ImageInput,
+    pixels: NDArray[np.float32],
+    *,
+    colour_map: str,
+    opacity: float,
+    colour_bar: bool = True,
+) -> bytes:
+    """Return the picture with a map over it as PNG, in the picture's own size.
+
+    Args:
+        pixels: H W, as `core.explain.maps.to_picture` returns it; NaN stays the bare picture. The colour
+            scale goes from its smallest to its largest value.
+        opacity: Share of the map where there is one, 0-1.
+        colour_bar: Add a strip on the right that says what the colours mean.
+    """
+    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    seen = ~np.isnan(pixels)
+    index = np.where(seen, np.round((pixels - low) * (255 / ((high - low) or 1))), 0).astype(np.uint8)
+    colours = Image.fromarray(colour_table(colour_map)[index])  # H W 3
+    share = Image.fromarray(np.where(seen, round(opacity * 255), 0).astype(np.uint8))
+    mixed = Image.composite(colours, Image.fromarray(image.rgb), share)
+    buffer = io.BytesIO()
+    (_with_bar(mixed, low, high, colour_map) if colour_bar else mixed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _with_bar(picture: Image.Image, low: float, high: float, colour_map: str) -> Image.Image:
+    """Return `picture` at the left of a colour bar whose ends are labelled."""
+    unit = min(max(picture.height // 24, 12), 48)  # height of the text; all else follows from it
+    font = ImageFont.load_default(unit)
+    top, bottom = f"{high:.3g}", f"{low:.3g}"
+    width = round(max(font.getlength(top), font.getlength(bottom))) + 4 * unit
+    height = max(picture.height, 6 * unit)
+    canvas = Image.new("RGB", (picture.width + width, height), "white")
+    canvas.paste(picture, (0, 0))
+    ramp = Image.fromarray(colour_table(colour_map)[::-1, None])  # 256 1 3, largest value on top
+    left, length = picture.width + unit, height - 2 * unit
+    canvas.paste(ramp.resize((unit, length), Image.Resampling.BILINEAR), (left, unit))
+    draw, text_left = ImageDraw.Draw(canvas), left + unit + unit // 2
+    draw.text((text_left, unit), top, "black", font, anchor="lt")
+    draw.text((text_left, unit + length), bottom, "black", font, anchor="lb")
+    return canvas
