@@ -108,7 +108,7 @@ class TrainConfig:
         )
         self._require(
             "focus_side",
-            1 <= self.focus_side <= self.image_size // self.patch_size,
+            not self.focus_share or 1 <= self.focus_side <= self.image_size // self.patch_size,
             "from 1 to the patches along a side",
         )
         self._require("out", self.out.suffix == ".safetensors", "a path that ends with .safetensors")
