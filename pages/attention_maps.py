@@ -14,8 +14,8 @@ page_head(
     "Attention maps",
     "Where does each head look, layer by layer?",
     "A vision transformer cuts the picture into patches and turns each into a token. In every layer, each "
-    "head lets every token gather from all others; the weights of that gathering are its attention and sum to "
-    "1. "
+    "head lets every token gather from all others; the weights of that gathering are its attention and sum "
+    "to 1. "
     "The map shows one row of them: how much the CLS token, or the patch you click, takes from each place. "
     "Attention says where information flows from, not by itself why a class was chosen.",
     ("An Image is Worth 16x16 Words (Dosovitskiy et al., 2020)", "https://arxiv.org/abs/2010.11929"),

@@ -1,7 +1,8 @@
 """Runs and their latency over time, by model: numbers first, then looks."""
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import plotly.graph_objects as go
@@ -44,6 +45,9 @@ class Series(NamedTuple):
     upper: list[float]
     """90th percentile, for a band; empty for counts."""
     n: list[int]
+
+
+SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
 class HistoryInfo(NamedTuple):
@@ -94,6 +98,7 @@ def activity_figure(info: HistoryInfo) -> go.Figure:
             go.Bar(
                 x=s.times,
                 y=s.values,
+                width=SPANS[info.span] / timedelta(milliseconds=1) * 0.8,
                 name=s.model_id,
                 marker_color=model_colour(s.model_id),
                 hovertemplate=f"%{{y}} runs<br>%{{x}}<extra>{s.model_id}</extra>",
@@ -102,7 +107,7 @@ def activity_figure(info: HistoryInfo) -> go.Figure:
         ]
     )
     figure.update_layout(barmode="stack", yaxis_title=f"runs per {info.span}", yaxis_rangemode="tozero")
-    return _framed(figure)
+    return _framed(figure, info)
 
 
 def latency_figure(info: HistoryInfo) -> go.Figure:
@@ -131,10 +136,20 @@ def latency_figure(info: HistoryInfo) -> go.Figure:
         ]
     )
     figure.update_layout(yaxis_title="duration (ms)", yaxis_type="log")
-    return _framed(figure)
+    figure.update_yaxes(dtick=1 if _decades(info) > 1 else None)
+    return _framed(figure, info)
 
 
-def _framed(figure: go.Figure) -> go.Figure:
+def _decades(info: HistoryInfo) -> float:
+    values = [value for s in info.series for value in (*s.values, *s.upper) if value > 0]
+    return math.log10(max(values) / min(values)) if values else 0.0
+
+
+def _framed(figure: go.Figure, info: HistoryInfo) -> go.Figure:
+    """Give the charts one frame; the time axis ends one span beyond the first and the last point."""
+    times = [time for s in info.series for time in s.times]
+    if times:
+        figure.update_xaxes(range=[min(times) - SPANS[info.span], max(times) + SPANS[info.span]])
     figure.update_layout(
         height=300,
         margin={"l": 0, "r": 0, "t": 8, "b": 0},

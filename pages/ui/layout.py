@@ -4,7 +4,20 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from pages.ui import state
+from pages.ui.router import app_pages
 from pages.ui.text import milliseconds
+
+
+def _through_router() -> None:
+    """Start again by way of `Home.py` when this page was reached without it.
+
+    Streamlit discovers the folder `pages/` by itself until `st.navigation` is called for the first time in
+    the process: the very first request, when it is for a page's own address, would miss the router.
+    """
+    if not state.ROUTED.get():
+        st.navigation(app_pages(), position="hidden")
+        st.rerun()
 
 
 def page_head(title: str, question: str, explanation: str, paper: tuple[str, str] | None = None) -> None:
@@ -16,6 +29,7 @@ def page_head(title: str, question: str, explanation: str, paper: tuple[str, str
         explanation: About four sentences.
         paper: Name and address of the paper to read.
     """
+    _through_router()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(title, anchor=False, width="content")
         with st.popover("What is this", icon=":material/help:", type="tertiary"):

@@ -34,7 +34,7 @@ def starting_points() -> None:
         ),
     ]
     for column, (page, title, text, icon) in zip(st.columns(len(cards)), cards, strict=True):
-        with column.container(border=True):
+        with column.container(border=True, height="stretch"):
             st.page_link(page, label=f"**{title}**", icon=icon)
             st.caption(text)
 
@@ -56,14 +56,14 @@ def latest_runs() -> None:
 
 
 def _run_line(run: RunSummary) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(
+    with st.container(border=True):
+        text, link = st.columns([6, 1], vertical_alignment="center", wrap=False)
+        text.markdown(
             f"{STATUS_ICONS[run.status]} **{plain(run.kind)}** · {plain(run.model_id)} · "
-            f"{milliseconds(run.duration_ms)} · {ago(run.time)}",
-            width="stretch",
+            f"{milliseconds(run.duration_ms)} · {ago(run.time)}"
         )
         if run.kind in PAGES:
-            st.page_link(PAGES[run.kind], label="Open", query_params={"run": run.id})
+            link.page_link(PAGES[run.kind], label="Open", query_params={"run": run.id})
 
 
 def machine() -> None:

@@ -16,5 +16,5 @@ def machine_status() -> None:
             st.caption(":material/memory: No model loaded yet")
         for model in loaded:
             st.caption(
-                f":material/memory: {plain(model.id)} · {megabytes(model.memory_mb)} on {model.device}"
+                f":material/memory: {plain(model.spec.id)} · {megabytes(model.memory_mb)} on {model.device}"
             )

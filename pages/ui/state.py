@@ -34,6 +34,9 @@ class Slot(Generic[T]):
         st.session_state.pop(self.key, None)
 
 
+ROUTED: Slot[bool] = Slot("routed")
+"""Set by `Home.py`: this session's pages are the router's."""
+
 VISITOR: Slot[str] = Slot("visitor")
 """Random id of a visitor of a public deployment."""
 

@@ -1,0 +1,18 @@
+"""The pages of the app, in the order of the navigation."""
+
+import streamlit as st
+
+
+def app_pages() -> dict[str, list[st.Page]]:
+    """Return the finished pages by section."""
+    return {
+        "Vision Bench": [
+            st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+        ],
+        "Look inside": [
+            st.Page("pages/attention_maps.py", title="Attention maps", icon=":material/center_focus_strong:"),
+        ],
+        "Decide": [
+            st.Page("pages/history.py", title="History", icon=":material/history:"),
+        ],
+    }
