@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         answer = _failure(error)
     if as_json:
-        typer.echo(json.dumps(dict(answer.payload), ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(dict(answer.payload), ensure_ascii=False))
     elif answer.text:
         typer.echo(answer.text, err=bool(answer.exit_code))
     return answer.exit_code

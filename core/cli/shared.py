@@ -1,5 +1,6 @@
 """What the commands have in common: their answer, their store, and how a picture is named."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,13 +30,21 @@ ModelOption = Annotated[str, typer.Option("--model", metavar="ID", help="An id t
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command found out. `main` prints it, either way; a command itself never writes to stdout."""
+    """What a command found out. `main` prints it, either way; a command itself never writes to stdout.
+
+    Raises:
+        TypeError: `payload` holds something that JSON does not have.
+        ValueError: It holds a number that is not finite.
+    """
 
     payload: Mapping[str, Any]
     """As JSON values, for `--json`."""
     text: str
     """For a person."""
     exit_code: int = 0
+
+    def __post_init__(self) -> None:
+        json.dumps(dict(self.payload), allow_nan=False)
 
 
 def model_pool() -> "ModelPool":

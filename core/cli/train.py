@@ -1,12 +1,14 @@
 """`train`: a checkpoint of one's own, every epoch in the store.
 
-The options are the fields of `core.training.config.TrainConfig`; here they only get their help.
+The options are the fields of `core.training.config.TrainConfig`, with the help that is written there.
 """
 
+import ast
 import shlex
 import sys
 from dataclasses import asdict, fields
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, getsource
+from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -16,47 +18,29 @@ from core.training.config import TrainConfig
 
 app = typer.Typer(help="Train a model of one's own.", no_args_is_help=True)
 
-HELP = {
-    "data": "What to learn: the class of a scene's largest object, or scikit-learn's digits.",
-    "out": "Where the checkpoint goes; its card is written beside it.",
-    "work": "Folder for generated pictures and the state to resume from.",
-    "start_from": "Checkpoint whose weights to begin with.",
-    "resume": "Go on with a training that was killed.",
-    "seed": "Seed of weights, order and training scenes.",
-    "image_size": "Side of the square input, in pixels.",
-    "patch_size": "Side of a patch, in pixels.",
-    "dim": "Width of a token.",
-    "depth": "Number of layers.",
-    "heads": "Attention heads in a layer.",
-    "mlp_dim": "Width of the hidden layer in each block.",
-    "pool": "What the classifier reads: the CLS token or the mean of the patches.",
-    "dropout": "Share of activations dropped while learning.",
-    "scenes": "Number of different scenes to learn from.",
-    "test_scenes": "Number of fresh scenes to measure the score on.",
-    "epochs": "How many epochs.",
-    "epoch_pictures": "Pictures in one epoch.",
-    "batch_size": "Pictures in one batch.",
-    "accumulation": "Batches whose mean gradient makes one step.",
-    "lr": "Peak learning rate.",
-    "warmup_share": "Share of the steps in which the learning rate rises.",
-    "weight_decay": "Decoupled weight decay.",
-    "clip_norm": "Largest norm of the gradient.",
-    "label_smoothing": "Share of each label that goes to the other classes.",
-    "dense_weight": "Weight of the loss on patches with known masks; 0 learns from labels alone.",
-    "save_every": "Steps between two states to resume from.",
-    "device": "cpu, cuda or mps.",
-    "threads": "Threads of the CPU's kernels.",
-    "workers": "Processes that draw scenes.",
-}
+
+@app.callback()
+def train() -> None:
+    """Train a model of one's own."""
+
+
+def field_help(kind: type) -> dict[str, str]:
+    """Return the strings that stand below the fields of a class; Python itself does not keep them."""
+    found = {}
+    for field, below in pairwise(ast.iter_child_nodes(ast.parse(getsource(kind)).body[0])):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = " ".join(text.split())
+    return found
 
 
 def _with_training_options(command: Any) -> Any:
     """Give a command one option for each field of the configuration, with its type and default."""
-    types = get_type_hints(TrainConfig)
+    types, help_texts = get_type_hints(TrainConfig), field_help(TrainConfig)
     options: dict[str, tuple[Any, Any]] = {"as_json": (JsonOption, False), "no_store": (NoStoreOption, False)}
     for field in fields(TrainConfig):
-        help_text = typer.Option(help=HELP[field.name])
-        options[field.name] = (Annotated[types[field.name], help_text], field.default)
+        option = typer.Option(help=help_texts.get(field.name))
+        options[field.name] = (Annotated[types[field.name], option], field.default)
     command.__annotations__ = {name: annotation for name, (annotation, _) in options.items()}
     command.__signature__ = Signature(
         [
