@@ -16,6 +16,11 @@ VALIDATION_SCENES = 500
 TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = 10**12, 2 * 10**12, 3 * 10**12
 """First scene seeds of three ranges that never meet each other, nor any seed a person would type."""
 
+WHAT_IT_SAYS = {
+    "scenes": "Names the largest object of a generated scene, one of twelve shapes.",
+    "digits": "Names a handwritten digit.",
+}
+
 
 def pictures(config: TrainConfig) -> tuple[Pictures, Pictures]:
     """Return what to learn from and what to validate on."""
@@ -83,6 +88,8 @@ def describe_card(
         date=datetime.now(UTC).date().isoformat(),
         duration_s=round(duration_s, 1),
         licence="as this repository",
+        title=f"ViT trained here on {config.data}",
+        note=WHAT_IT_SAYS[config.data],
     )
 
 
