@@ -148,9 +148,9 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: object)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing.safetensors cannot be read"):
+    with pytest.raises(InputError, match=r"nothing\.safetensors cannot be read"):
         read_weights(tmp_path / "nothing.safetensors")
-    with pytest.raises(InputError, match="nothing.json is missing"):
+    with pytest.raises(InputError, match=r"nothing\.json is missing"):
         read_card(tmp_path / "nothing.safetensors")
 
 
