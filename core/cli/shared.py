@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SAMPLE_PREFIX = "sample:"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+"""Heeded by `main`, for errors too; a command takes it only so that the word is known there."""
 NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Leave no run in the store.")]
 PictureArgument = typer.Argument(
     metavar="IMAGE", help=f"A file, or {SAMPLE_PREFIX}ID as in {SAMPLE_PREFIX}astronaut."
