@@ -1,7 +1,7 @@
 """The use cases: a picture and a model in, a result out, and one run in the store.
 
-What a person asked for wrongly is refused before there is a run. A run that fails inside the model is stored
-as a failure, with its class and message, and the error goes on.
+A run begins when its model is there. One that fails from then on, with the picture or inside the model, is
+stored as a failure, with its class and message, and the error goes on.
 """
 
 import json
@@ -150,14 +150,14 @@ def attend(
         load_ms = _ms_since(started)
         layer = check_layer(layer, model.depth)
         check_head(head, model.heads)
-        started = time.perf_counter()
-        pixels, frame = prepare(image, model.input, fit=fit)
-        prepare_ms = _ms_since(started)
-        if query is not None:
-            check_query(query, model.has_cls, frame.grid)
         parameters = {"fit": fit, "layer": layer, "head": head, "query": query, "rollout": rollout}
         draft = _draft("attention", image, model, owner, parameters)
         with _recorded_failure(sink, draft):
+            started = time.perf_counter()
+            pixels, frame = prepare(image, model.input, fit=fit)
+            prepare_ms = _ms_since(started)
+            if query is not None:
+                check_query(query, model.has_cls, frame.grid)
             layers = range(model.depth) if _all_layers_mb(model, frame) <= keep_mb else (layer,)
             tracing = rollout if len(layers) < model.depth else None
             attention, output, model_ms = extract_attention(model, pixels, frame.grid, layers, tracing)

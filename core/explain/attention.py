@@ -229,7 +229,7 @@ def attention_weights(
         attn_mask: Boolean (True may be attended to) or a number added to the scores.
 
     Returns:
-        B H N M, each row summing to 1.
+        B H N M, each row summing to 1; all 0 where the mask allows nothing, as in PyTorch's function.
 
     Raises:
         InputError: The network drops attention at random, so there is no one set of weights.
@@ -247,8 +247,10 @@ def attention_weights(
         scores.masked_fill_(~attn_mask, -math.inf)
     elif attn_mask is not None:
         scores += attn_mask
+    nothing_allowed = scores.amax(dim=-1, keepdim=True) == -math.inf if attn_mask is not None else None
     # In place: fresh memory for every layer would cost as much as the exponentials.
-    return torch.softmax(scores, dim=-1, out=scores)
+    weights = torch.softmax(scores, dim=-1, out=scores)
+    return weights if nothing_allowed is None else weights.masked_fill_(nothing_allowed, 0.0)
 
 
 def check_attention(weights: Tensor, value: Tensor, own: Tensor) -> AttentionChecks:
