@@ -90,6 +90,8 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("dropout", "warmup_share", "label_smoothing", "focus_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        has_masks = self.data == "scenes" or not self.focus_share
+        self._require("focus_share", has_masks, "0 for digits, which have no masks")
         self._require("data", self.data in ("scenes", "digits"), "scenes or digits")
         self._require("pool", self.pool in ("cls", "mean"), "cls or mean")
         self._require("patch_size", self.patch_size >= 1, "at least 1")

@@ -26,8 +26,8 @@ def pictures(config: TrainConfig) -> tuple[Pictures, Pictures]:
     """Return what to learn from and what to validate on."""
     if config.data == "digits":
         return digits(config.image_size)
-    train = _scenes(config, "train", first_train_seed(config), config.scenes)
-    return train, _scenes(config, "validation", VALIDATION_SEEDS, VALIDATION_SCENES)
+    train = _scenes(config, first_train_seed(config), config.scenes)
+    return train, _scenes(config, VALIDATION_SEEDS, VALIDATION_SCENES)
 
 
 def first_train_seed(config: TrainConfig) -> int:
@@ -35,8 +35,8 @@ def first_train_seed(config: TrainConfig) -> int:
     return TRAIN_SEEDS + config.seed * 10**8
 
 
-def _scenes(config: TrainConfig, part: str, first: int, count: int) -> Pictures:
-    folder = config.work / f"scenes-{part}-{config.image_size}"
+def _scenes(config: TrainConfig, first: int, count: int) -> Pictures:
+    folder = config.work / f"scenes-{first}-{count}-{config.image_size}-{config.patch_size}"
     return scenes(folder, range(first, first + count), config.image_size, config.patch_size)
 
 
@@ -67,7 +67,7 @@ def measured(config: TrainConfig, vit: VisionTransformer, held_out: Pictures, de
     if config.data == "digits":
         protocol = "every fifth digit, none of them learned from"
         return Score("top-1", top1(vit, held_out, device), len(held_out), protocol)
-    test = _scenes(config, "test", TEST_SEEDS, config.test_scenes)
+    test = _scenes(config, TEST_SEEDS, config.test_scenes)
     protocol = f"scenes of the seeds from {TEST_SEEDS}, default options, none of them learned from"
     return Score("top-1", top1(vit, test, device), len(test), protocol)
 

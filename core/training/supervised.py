@@ -92,7 +92,6 @@ class Trainer:
         self.learner = new_learner(config, self.train)
         self.optimizers = make_optimizers(self.learner, config.lr, config.weight_decay)
         self.scaler = self.precision.scaler()
-        self.executor = ThreadPoolExecutor(config.workers)
         self.objective = Objective(config.dense_weight, config.label_smoothing, config.clip_norm)
         self.step, self.loss_sum, self.elapsed_s = 0, 0.0, 0.0
         self.history: list[Epoch] = []
@@ -165,10 +164,11 @@ class Trainer:
     def learn(self) -> None:
         """Take all the steps that are left."""
         total = self.config.total_steps
-        with tqdm(total=total, initial=self.step, unit="step", disable=not self.progress) as bar:
+        bar = tqdm(total=total, initial=self.step, unit="step", disable=not self.progress)
+        with bar, ThreadPoolExecutor(self.config.workers) as executor:
             while self.step < total:
                 started = time.perf_counter()
-                self.loss_sum += self._one_step()
+                self.loss_sum += self._one_step(executor)
                 self.elapsed_s += time.perf_counter() - started
                 bar.update()
                 if self.step % self.config.steps_per_epoch == 0:
@@ -177,7 +177,7 @@ class Trainer:
                 if self.step % self.config.save_every == 0 or self.step == total:
                     self.save()
 
-    def _one_step(self) -> float:
+    def _one_step(self, executor: ThreadPoolExecutor) -> float:
         config = self.config
         lr = config.lr * warmup_cosine(
             self.step, config.total_steps, round(config.warmup_share * config.total_steps)
@@ -191,7 +191,7 @@ class Trainer:
             self._batches(),
             self.objective,
             self.precision,
-            self.executor,
+            executor,
         )
         self.step += 1
         return loss
