@@ -10,6 +10,7 @@ Facts that are published stand in `catalog/*.toml`; those of a shipped checkpoin
 """
 
 import difflib
+import logging
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from pathlib import Path
 
 from core.checkpoints import read_card
 from core.errors import InputError
+from core.hub import cached_weights
 from core.settings import settings
 
 TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
 VIT_TASKS = ("classification", "attention", "features")
 CATALOG = Path(__file__).with_name("catalog")
+_log = logging.getLogger(__name__)
+
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -62,16 +66,20 @@ def catalog() -> tuple[ModelSpec, ...]:
 
 
 def _shipped(folder: Path) -> tuple[ModelSpec, ...]:
-    return tuple(_shipped_spec(card) for card in sorted(folder.glob("*.json")))
+    return tuple(spec for card in sorted(folder.glob("*.json")) if (spec := _shipped_spec(card)))
 
 
-def _shipped_spec(path: Path) -> ModelSpec:
-    card = read_card(path)
+def _shipped_spec(path: Path) -> ModelSpec | None:
+    try:
+        card = read_card(path)
+    except InputError as error:  # one broken card must not hide every other model
+        _log.warning("%s", error)
+        return None
     return ModelSpec(
         id=f"shipped/{path.stem}",
         title=card.title,
         source="shipped",
-        tasks=VIT_TASKS,
+        tasks=VIT_TASKS if card.labels else VIT_TASKS[1:],
         weights=str(path.with_suffix(".safetensors")),
         revision=card.sha256[:12],
         parameters=card.parameters,
@@ -201,17 +209,6 @@ def available(spec: ModelSpec) -> bool:
         return Path(spec.weights).exists()
     if spec.is_random:
         return True
-    return cached_weights(spec) is not None
-
-
-def cached_weights(spec: ModelSpec) -> Path | None:
-    """Return the weights file of a published model in the hub's cache; None where it is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    repository = f"timm/{spec.weights}" if spec.source == "timm" else spec.weights
-    revision = spec.revision if spec.source == "huggingface" else None
-    for file in ("model.safetensors", "pytorch_model.bin"):
-        found = try_to_load_from_cache(repository, file, revision=revision)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    if spec.source == "timm":
+        return cached_weights(f"timm/{spec.weights}") is not None
+    return cached_weights(spec.weights, spec.revision) is not None

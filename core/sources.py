@@ -6,14 +6,15 @@ of it would be left at random values, unless random weights were asked for.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.checkpoints import load_into, read_card, read_weights
 from core.errors import InputError
-from core.hub import hub_errors, reachable, require_hub
+from core.hub import cached_file, cached_weights, fetching, local_errors
 from core.preprocess import InputConfig
-from core.registry import ModelSpec, cached_weights
+from core.registry import ModelSpec
 from core.vision_model import VisionModel
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ INTERPOLATION = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for resampling, as transformers writes them."""
 ANY_SIZE_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 """Model types of transformers that take any whole number of patches without being told to."""
+PREFIX_TOKENS = {"vit": 1, "vit_msn": 1, "deit": 2} | dict.fromkeys(ANY_SIZE_TYPES, 1)
+"""Model types of transformers whose tokens are one grid of patches, and how many stand before registers."""
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class _Network(NamedTuple):
@@ -49,15 +54,22 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
     """
     network = _builder(spec)(spec)
     module = network.module.eval().requires_grad_(False).to(device)
+    tensors = (*module.parameters(), *module.buffers())
     return VisionModel(
-        spec=spec,
+        spec=_with_commit(spec),
         module=module,
         device=device,
         dtype="float32",
-        memory_mb=sum(p.numel() * p.element_size() for p in module.parameters()) / 1e6,
+        memory_mb=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
         load_ms=elapsed_ms(),
         **{name: value for name, value in network._asdict().items() if name != "module"},
     )
+
+
+def _with_commit(spec: ModelSpec) -> ModelSpec:
+    """Return a hub model's facts with the commit that its revision (a branch, say) stood for."""
+    cached = cached_weights(spec.weights, spec.revision) if spec.source == "huggingface" else None
+    return replace(spec, revision=cached.parent.name[:12]) if cached else spec
 
 
 def _builder(spec: ModelSpec) -> Callable[[ModelSpec], _Network]:
@@ -84,15 +96,16 @@ def _from_card(spec: ModelSpec) -> _Network:
         )
     try:
         module = VisionTransformer(**card.architecture.arguments)
+        size = (card.input.height, card.input.width)
+        config = InputConfig(size, module.patch_size, card.input.mean, card.input.std)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The card of {path.name} describes no network: {error}.", "Restore the card that came with it."
         ) from error
     load_into(module, read_weights(path, card.sha256))
-    size = (card.input.height, card.input.width)
     return _Network(
         module,
-        InputConfig(size, module.patch_size, card.input.mean, card.input.std),
+        config,
         card.labels,
         module.prefix_tokens,
         module.prefix_tokens > 0,
@@ -105,11 +118,15 @@ def _from_timm(spec: ModelSpec) -> _Network:
     """Published weights through timm: from the hub's cache without asking the hub, else downloaded."""
     import timm
 
-    cached = cached_weights(spec)
-    if cached is None:
-        require_hub(spec.id)
-    overlay = {"file": str(cached)} if cached else None
-    with hub_errors(spec.id):
+    published = timm.get_pretrained_cfg(spec.weights)
+    if not published.has_weights:
+        raise InputError(
+            f"timm publishes no weights for {spec.weights}.",
+            f"Choose another model, or random/{spec.weights}.",
+        )
+    with fetching(spec.id, published.hf_hub_id or spec.weights) as cached:
+        # The cached file holds timm's own names, also where the first release (custom_load) did not.
+        overlay = {"file": str(cached), "custom_load": False} if cached else None
         module = timm.create_model(
             spec.weights, pretrained=True, pretrained_cfg_overlay=overlay, **_timm_arguments(spec.weights)
         )
@@ -155,6 +172,7 @@ def _timm_network(module: "nn.Module", spec: ModelSpec) -> _Network:
         std=tuple(data["std"]),
         interpolation=data["interpolation"],
         crop_fraction=data["crop_pct"],
+        crop_mode="squash" if data["crop_mode"] == "squash" else "center",
         any_size=bool(getattr(module, "dynamic_img_size", False)),
     )
     return _Network(
@@ -172,13 +190,18 @@ def _timm_labels(module: "nn.Module", spec: ModelSpec) -> tuple[str, ...]:
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
     n = int(getattr(module, "num_classes", 0) or 0)
-    named = (getattr(module, "pretrained_cfg", None) or {}).get("label_names")
-    if named and len(named) == n:
-        return tuple(str(label) for label in named)
+    facts = getattr(module, "pretrained_cfg", None) or {}
+    named, told = facts.get("label_names") or (), facts.get("label_descriptions") or {}
+    if n and len(named) == n:
+        names = (
+            named.get(str(i), named.get(i)) if isinstance(named, Mapping) else named[i] for i in range(n)
+        )
+        return tuple(str(told.get(name, name)) for name in names)
     if n and (subset := infer_imagenet_subset(module)):
         info = ImageNetInfo(subset)
         return tuple(info.index_to_description(i) for i in range(n))
-    return tuple(f"class {i}" for i in range(n)) if spec.source == "file" else ()
+    # timm's own list has networks whose last layer is an embedding, not a classifier
+    return tuple(f"class {i}" for i in range(n)) if spec.source != "timm" else ()
 
 
 def _from_file(spec: ModelSpec) -> _Network:
@@ -197,8 +220,8 @@ def _from_file(spec: ModelSpec) -> _Network:
         )
     weights = read_weights(path)
     classes = weights["head.weight"].shape[0] if "head.weight" in weights else 0
-    overlay = {"file": str(path), "num_classes": classes}
-    with hub_errors(path.name):
+    overlay = {"file": str(path), "num_classes": classes, "custom_load": False}
+    with local_errors(path.name):
         module = timm.create_model(
             name if timm.is_model_pretrained(name) else name.partition(".")[0],
             pretrained=True,
@@ -214,9 +237,9 @@ def _from_folder(spec: ModelSpec) -> _Network:
     import timm
 
     config = _folder_config(Path(spec.weights))
-    if "architecture" not in config:
-        return _transformers(spec.weights, spec, local=True)
-    with hub_errors(spec.title):
+    with local_errors(spec.title):
+        if "architecture" not in config:
+            return _transformers(spec.weights, spec, local=True)
         module = timm.create_model(
             f"local-dir:{spec.weights}", pretrained=True, **_timm_arguments(str(config["architecture"]))
         )
@@ -241,28 +264,18 @@ def _from_hub(spec: ModelSpec) -> _Network:
     import timm
     from huggingface_hub import hf_hub_download
 
-    local = cached_weights(spec) is not None and not reachable()
-    if not local:
-        require_hub(spec.id)
-    with hub_errors(spec.id):
-        config = hf_hub_download(spec.weights, "config.json", revision=spec.revision, local_files_only=local)
-    architecture = _folder_config(Path(config).parent).get("architecture")
-    if architecture is None:
-        return _transformers(spec.weights, spec, local)
-    cached = cached_weights(spec)
-    if local and cached is not None:
-        return _from_folder(_as_folder(spec, cached.parent))
-    with hub_errors(spec.id):
+    with fetching(spec.id, spec.weights, spec.revision) as cached:
+        here = cached_file(spec.weights, "config.json", spec.revision)
+        config = here or Path(hf_hub_download(spec.weights, "config.json", revision=spec.revision))
+        architecture = _folder_config(config.parent).get("architecture")
+        if architecture is None:
+            return _transformers(spec.weights, spec, local=cached is not None)
+        if cached:
+            return _from_folder(replace(spec, weights=str(cached.parent)))
         module = timm.create_model(
             f"hf-hub:{spec.weights}@{spec.revision}", pretrained=True, **_timm_arguments(str(architecture))
         )
     return _timm_network(module, spec)
-
-
-def _as_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
-    from dataclasses import replace
-
-    return replace(spec, weights=str(folder))
 
 
 def _transformers(name: str, spec: ModelSpec, local: bool) -> _Network:
@@ -270,57 +283,83 @@ def _transformers(name: str, spec: ModelSpec, local: bool) -> _Network:
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
     source = {"local_files_only": local} | ({} if Path(name).is_dir() else {"revision": spec.revision})
-    with hub_errors(spec.id):
-        config = AutoConfig.from_pretrained(name, **source)
-        classifies = any("ForImageClassification" in cls for cls in config.architectures or ())
-        auto = AutoModelForImageClassification if classifies else AutoModel
-        module, loading = auto.from_pretrained(name, output_loading_info=True, **source)
-        config_input = _transformers_input(name, config, source)
-    missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
-    if missing or loading.get("mismatched_keys"):
+    config = AutoConfig.from_pretrained(name, **source)
+    if config.model_type not in PREFIX_TOKENS:
         raise InputError(
-            f"The weights of {spec.id} lack {len(missing)} tensors ({', '.join(sorted(missing)[:3])}).",
-            "Fetch or export the whole model again.",
+            f"{spec.id} is a {config.model_type}, not a plain vision transformer.",
+            f"Choose a model of type {', '.join(PREFIX_TOKENS)}.",
         )
-    if not hasattr(config, "num_attention_heads") or not hasattr(config, "patch_size"):
-        raise InputError(f"{spec.id} is not a plain vision transformer.", "Choose a ViT or DINO model.")
-    labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classifies else ()
+    taken = _transformers_input(
+        config, _image_processor(name, source)
+    )  # before the weights, which end a fetch
+    classifies = any("ForImageClassification" in cls for cls in config.architectures or ())
+    auto = AutoModelForImageClassification if classifies else AutoModel
+    module, loading = auto.from_pretrained(name, output_loading_info=True, **source)
+    _check_complete(spec, loading)
     return _Network(
         module,
-        config_input,
-        labels,
-        1 + int(getattr(config, "num_register_tokens", 0)),
+        taken,
+        tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classifies else (),
+        PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0)),
         True,
         int(config.num_hidden_layers),
         int(config.num_attention_heads),
     )
 
 
-def _transformers_input(name: str, config: Any, source: Mapping[str, Any]) -> InputConfig:
+def _check_complete(spec: ModelSpec, loading: Mapping[str, Any]) -> None:
+    """Refuse a network of which a part was left random; nothing here reads the pooler."""
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"The weights of {spec.id} lack {len(missing)} tensors ({', '.join(missing[:3])}).",
+            "Fetch or export the whole model again.",
+        )
+
+
+def _image_processor(name: str, source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the model wants its pictures; nothing where its files do not say."""
     from transformers import AutoImageProcessor
 
-    patch = int(config.patch_size)
+    if not any(_has(name, file, source) for file in ("preprocessor_config.json", "processor_config.json")):
+        return {}
+    return dict(AutoImageProcessor.from_pretrained(name, backend="pil", **source).to_dict())
+
+
+def _has(name: str, file: str, source: Mapping[str, Any]) -> bool:
+    """Say whether a model has a file. A hub that fails to answer is an error here, not a no."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if Path(name).is_dir():
+        return (Path(name) / file).exists()
     try:
-        processor = AutoImageProcessor.from_pretrained(name, backend="pil", **source).to_dict()
-    except OSError:  # a folder that holds only the network
-        processor = {}
+        return bool(hf_hub_download(name, file, **source))
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError) and not source["local_files_only"]:
+            raise
+        return False
+
+
+def _transformers_input(config: Any, processor: Mapping[str, Any]) -> InputConfig:
+    patch, any_size = int(config.patch_size), config.model_type in ANY_SIZE_TYPES
     edge, crop = _edge(processor.get("size")), _edge(processor.get("crop_size"))
     cropped = bool(processor.get("do_center_crop")) and crop is not None and edge is not None
-    side = crop if cropped else edge
+    side = (crop if cropped else edge) if any_size else None
     side = int(side or config.image_size) // patch * patch
+    mean, std = IMAGENET if any_size else HALF
     return InputConfig(
         size=(side, side),
         patch=(patch, patch),
-        mean=tuple(processor.get("image_mean") or (0.5, 0.5, 0.5)),
-        std=tuple(processor.get("image_std") or (0.5, 0.5, 0.5)),
-        interpolation=INTERPOLATION.get(int(processor.get("resample") or 3), "bicubic"),
+        mean=tuple(processor.get("image_mean") or mean),
+        std=tuple(processor.get("image_std") or std),
+        interpolation=INTERPOLATION.get(int(processor.get("resample", 3)), "bicubic"),
         crop_fraction=min(1.0, (crop or 1) / (edge or 1)) if cropped else 1.0,
-        any_size=config.model_type in ANY_SIZE_TYPES,
+        crop_mode="squash" if not cropped and "height" in (processor.get("size") or {}) else "center",
+        any_size=any_size,
     )
 
 
 def _edge(size: Any) -> int | None:
-    if not size:
-        return None
-    values = dict(size)
+    values = dict(size or {})
     return int(values.get("shortest_edge") or values.get("height") or 0) or None
