@@ -155,6 +155,15 @@ def from_rgb(rgb: NDArray[np.uint8], name: str) -> ImageInput:
     return ImageInput(name, data, hashlib.sha256(data).hexdigest(), "PNG", rgb.copy())
 
 
+def check_size(size: int, name: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise an InputError when a file of `size` bytes is larger than is accepted."""
+    if size > limits.max_mb * 1e6:
+        raise InputError(
+            f"{name} has {size / 1e6:.1f} MB; at most {limits.max_mb:g} MB are accepted.",
+            "Make it smaller, or save it as JPEG.",
+        )
+
+
 def decode(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> ImageInput:
     """Return the picture in a file's bytes: first frame, upright, sRGB, transparency over white.
 
@@ -168,11 +177,7 @@ def decode(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> ImageInpu
     """
     if not data:
         raise InputError(f"{name} is empty.", "Choose a file that holds a picture.")
-    if len(data) > limits.max_mb * 1e6:
-        raise InputError(
-            f"{name} has {len(data) / 1e6:.1f} MB; at most {limits.max_mb:g} MB are accepted.",
-            "Make it smaller, or save it as JPEG.",
-        )
+    check_size(len(data), name, limits)
     kind = _format(data, name)
     with _translating(name, kind, limits):
         image = _READERS[kind](io.BytesIO(data))

@@ -1,17 +1,11 @@
 """The command line: the same workflows as the pages, in the same store.
 
-    exit code   0    done
-                1    a bug, with its traceback
-                2    wrong usage, or an input that cannot be used
-                3    something is missing here: weights, a package, a device
-                4    the store failed, or `db check` found something
-                130  cancelled
-
 With `--json`, stdout holds exactly one JSON object, whatever happens: the answer, or
 `{"error": {"class", "message", "remedy"}}`. Everything else goes to stderr.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,10 +19,19 @@ from core.cli.shared import Answer
 from core.errors import InputError, VisionBenchError
 
 BUG, USAGE, SETUP, STORE, CANCELLED = 1, 2, 3, 4, 130
+EXIT_CODES = {
+    0: "done",
+    BUG: "a bug; its traceback is on stderr",
+    USAGE: "wrong usage, or an input that cannot be used",
+    SETUP: "something is missing here: weights, a package, a device, the network",
+    STORE: "the store failed, or `db check` found something",
+    CANCELLED: "cancelled",
+}
 
 app = typer.Typer(
     name="python -m core",
-    help="Vision Bench without the pages.",
+    help="Vision Bench without the pages: the same workflows, the same store.",
+    epilog="\n\n".join(f"Exit code {code}: {meaning}" for code, meaning in EXIT_CODES.items()),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,11 +54,18 @@ def main(arguments: Sequence[str]) -> int:
         answer = result if isinstance(result, Answer) else _stopped(result)
     except Exception as error:
         answer = _failure(error)
-    if as_json:
-        typer.echo(json.dumps(dict(answer.payload), ensure_ascii=False))
-    elif answer.text:
-        typer.echo(answer.text, err=bool(answer.exit_code))
+    _print(answer, as_json)
     return answer.exit_code
+
+
+def _print(answer: Answer, as_json: bool) -> None:
+    try:
+        if as_json:
+            typer.echo(json.dumps(dict(answer.payload), ensure_ascii=False))
+        elif answer.text:
+            typer.echo(answer.text, err=bool(answer.exit_code))
+    except BrokenPipeError:  # the reader has seen enough, as in `models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes when it ends
 
 
 def _stopped(exit_code: object) -> Answer:

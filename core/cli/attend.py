@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from core.checkpoints import write_atomically
 from core.cli.shared import (
     Answer,
     JsonOption,
@@ -22,7 +23,7 @@ from core.cli.shared import (
     writing,
 )
 from core.errors import InputError
-from core.explain.maps import Fusion, Head, Query, attention_row, patch_map, rollout_row
+from core.explain.maps import Fusion, Head, Query, attention_row, npy_bytes, patch_map, rollout_row
 from core.preprocess import Fit
 from core.registry import resolve
 from core.runs import LOCAL_OWNER
@@ -104,6 +105,7 @@ def attend_picture(
     from core.workflows import attend
 
     view, image, spec = View.parse(head, query, rollout), read_picture(picture), resolve(model)
+    new_file(out)
     with run_store(no_store) as store:
         result = attend(
             image,
@@ -121,7 +123,8 @@ def attend_picture(
         values = view.map_of(attention, layer)
         if store is not None and result.run_id is not None:
             store.set_view(result.run_id, LOCAL_OWNER, view.as_json(layer))
-    _write(values, out)
+    with writing(out):
+        write_atomically(out, npy_bytes(values))
     payload = {
         "run": result.run_id,
         "model": spec.id,
@@ -134,8 +137,3 @@ def attend_picture(
         "predictions": [asdict(prediction) for prediction in result.predictions],
     }
     return Answer(payload, f"{values.shape[0]} x {values.shape[1]} patches, sum {values.sum():.4f}, in {out}")
-
-
-def _write(values: NDArray[np.float32], path: Path) -> None:
-    with writing(path), new_file(path).open("wb") as file:
-        np.save(file, np.ascontiguousarray(values))

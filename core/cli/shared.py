@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import InputError
-from core.images import ImageInput, Limits, decode
+from core.images import ImageInput, Limits, check_size, decode
 from core.samples import load_sample
 from core.settings import settings
 
@@ -81,18 +81,20 @@ def read_picture(name: str) -> ImageInput:
     if name.startswith(SAMPLE_PREFIX):
         return load_sample(name.removeprefix(SAMPLE_PREFIX))
     path = Path(name).expanduser()
+    limits = Limits(settings().max_upload_mb, settings().max_megapixels)
     try:
         if not path.is_file():
             raise InputError(
                 f"There is no file {name}.",
                 f"Check the path, or name a sample as in {SAMPLE_PREFIX}astronaut.",
             )
+        check_size(path.stat().st_size, name, limits)
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(
             f"{name} cannot be read ({error}).", "Check its name and your right to read it."
         ) from error
-    return decode(data, path.name, Limits(settings().max_upload_mb, settings().max_megapixels))
+    return replace(decode(data, name, limits), name=path.name)  # a message names the path, a run does not
 
 
 def new_file(path: Path) -> Path:

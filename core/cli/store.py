@@ -1,7 +1,7 @@
 """`db`: what the keeper of a store does."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +47,12 @@ def export(out: NewFile, as_json: JsonOption = False) -> Answer:
 
 @app.command()
 def prune(
-    days: Annotated[float, typer.Option(min=0, help="Runs that began longer ago than this.")],
+    before: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Runs that began earlier than this, in UTC."
+        ),
+    ],
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete them; without it they are only counted.")
     ] = False,
@@ -57,10 +62,7 @@ def prune(
     from db import RunFilter
     from db.records import STATUSES
 
-    try:
-        before = datetime.now(UTC) - timedelta(days=days)
-    except OverflowError as error:
-        raise InputError(f"{days:g} days ago is before all calendars.", "Give a smaller number.") from error
+    before = before.replace(tzinfo=UTC)
     ended = tuple(status for status in STATUSES if status != "running")
     with open_store() as store:
         runs = store.prune(before) if yes else store.count(RunFilter(statuses=ended, until=before))

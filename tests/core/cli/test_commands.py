@@ -73,6 +73,19 @@ def test_same_seed_same_bytes(answer: Json, tmp_path: Path) -> None:
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
+def test_scenes_of_a_size_in_a_folder_of_their_own(answer: Json, tmp_path: Path) -> None:
+    wide = ("scenes", "--n", 1, "--width", 96, "--height", 64, "--out", tmp_path / "wide")
+    answer(*wide)
+    picture = read_picture(str(tmp_path / "wide" / "0000.png"))
+    assert (picture.width, picture.height) == (96, 64)
+    before = {path: path.read_bytes() for path in (tmp_path / "wide").iterdir()}
+    assert "holds files already" in answer(*wide, "--seed", 9, code=2)["error"]["message"]
+    assert before == {path: path.read_bytes() for path in (tmp_path / "wide").iterdir()}
+    assert (
+        answer("scenes", "--width", 3, "--out", tmp_path / "tiny", code=2)["error"]["class"] == "InputError"
+    )
+
+
 def test_scenes_where_nothing_can_be_written(answer: Json, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert answer("scenes", "--out", tmp_path / "file", code=2)["error"]["class"] == "InputError"
@@ -120,6 +133,20 @@ def test_pictures_by_path_and_by_sample(tmp_path: Path) -> None:
             read_picture(missing)
 
 
+def test_a_picture_too_large_is_not_even_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(10**13)
+    with pytest.raises(InputError, match=r"huge\.png has 10000000\.0 MB"):
+        read_picture(str(tmp_path / "huge.png"))
+
+
+def test_one_bad_picture_stops_the_call_before_anything_runs(answer: Json, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    arguments = ("classify", "sample:chelsea", tmp_path / "bad.png", "--model", TINY)
+    assert str(tmp_path / "bad.png") in answer(*arguments, code=2)["error"]["message"]
+    assert answer("db", "check")["runs"] == 0
+
+
 def test_backup_and_export_hold_every_run(answer: Json, two_runs: list[str], tmp_path: Path) -> None:
     answer("db", "backup", "--out", tmp_path / "copies" / "store.sqlite3")
     with Store.open(f"sqlite:///{tmp_path / 'copies' / 'store.sqlite3'}") as copy:
@@ -141,13 +168,13 @@ def test_nothing_is_overwritten(answer: Json, two_runs: list[str], tmp_path: Pat
 
 
 def test_prune_counts_first_and_deletes_when_told(answer: Json, two_runs: list[str]) -> None:
-    assert answer("db", "prune", "--days", 1)["runs"] == 0
-    counted = answer("db", "prune", "--days", 0)
+    assert answer("db", "prune", "--before", "2020-01-31")["runs"] == 0
+    counted = answer("db", "prune", "--before", "2999-01-01T12:00:00")
     assert (counted["runs"], counted["deleted"]) == (2, False)
     assert answer("db", "check") == {"sound": True, "runs": 2, "problems": []}
-    assert answer("db", "prune", "--days", 0, "--yes")["runs"] == 2
+    assert answer("db", "prune", "--before", "2999-01-01", "--yes")["runs"] == 2
     assert answer("db", "check") == {"sound": True, "runs": 0, "problems": []}
-    assert answer("db", "prune", "--days", 1e12, code=2)["error"]["class"] == "InputError"
+    assert answer("db", "prune", "--before", "yesterday", code=2)["error"]["class"] == "UsageError"
 
 
 def test_check_finds_changed_bytes(answer: Json, two_runs: list[str], tmp_path: Path) -> None:
@@ -230,6 +257,8 @@ def test_a_store_that_is_none(answer: Json, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_help_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "Exit code 130: cancelled" in " ".join(capsys.readouterr().out.split())
     assert main(["train", "vit", "--help"]) == 0
     assert "--warmup-share" in capsys.readouterr().out
     assert field_help(TrainConfig)["lr"] == "Peak learning rate."

@@ -58,6 +58,12 @@ def test_an_error_is_one_object_too() -> None:
     assert "Traceback" not in stderr
 
 
+def test_a_reader_that_has_seen_enough() -> None:
+    command = f"{sys.executable} -m core models | head -n 1; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
+
+
 def test_ctrl_c_is_130_and_a_cancelled_run(tmp_path: Path) -> None:
     arguments = [
         "train",
