@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import FLAGS, App, chromium, running_app
+from tests.support.browser import ACTION_TIMEOUT_MS, FLAGS, App, chromium, running_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -55,11 +55,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A headless Chromium. For one module: while it runs, this thread's event loop is taken."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     program = chromium()
     if program is None:
         skip_or_fail("no Chromium is installed")
+    expect.set_options(timeout=ACTION_TIMEOUT_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield launched
@@ -71,6 +72,7 @@ def page(browser: "Browser") -> "Iterator[Page]":
     """A page in a new browser profile, 1280 x 900; an uncaught script error in it fails the test."""
     errors: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(ACTION_TIMEOUT_MS)
     opened = context.new_page()
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
