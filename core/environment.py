@@ -46,6 +46,8 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
         raise SetupError(
             f"The device {wanted} is not available here.", "Set VISION_BENCH_DEVICE to auto or cpu."
         )
+    if any(node.exists() for node in NVIDIA_NODES):
+        return DeviceChoice("cpu", "the NVIDIA GPU here cannot be used by this PyTorch or its driver")
     return DeviceChoice("cpu", "no usable GPU was found")
 
 

@@ -3,24 +3,32 @@
     with pool.use(spec) as model:
         model.forward(pixels)
 
-A model in use is never dropped. When a new one does not fit the memory budget, those not in use go, the
-least recently used first; if all are in use, the budget is exceeded for as long as that lasts.
+A model in use is never dropped. When a new one does not fit the memory budget, those not in use go before it
+is loaded, the least recently used first; if all are in use, the budget is exceeded for as long as that
+lasts. The one used last stays even when it alone exceeds the budget: it is the likeliest to be used next.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.environment import choose_device
+from core.errors import SetupError
 from core.registry import ModelSpec
 from core.sources import build_model
 from core.vision_model import VisionModel
 
 FREE_SHARE = 0.5
 """Share of the free memory that models may take where no budget is set."""
+BYTES_PER_PARAMETER = 4
+"""Weights are float32."""
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container its limits (cgroup v2)."""
 
 
 @dataclass(slots=True)
@@ -28,9 +36,15 @@ class _Entry:
     """A place in the pool; `ready` is set once loading ended, well or badly."""
 
     ready: threading.Event
+    expected_mb: float
     model: VisionModel | None = None
     error: BaseException | None = None
     users: int = 0
+
+    @property
+    def memory_mb(self) -> float:
+        """What the model takes, or is known to take once it is loaded."""
+        return self.expected_mb if self.model is None else self.model.memory_mb
 
 
 class ModelPool:
@@ -74,9 +88,11 @@ class ModelPool:
             entry = self._entries.get(key)
             first = entry is None
             if entry is None:
-                entry = self._entries[key] = _Entry(threading.Event())
+                expected_mb = (spec.parameters or 0) * BYTES_PER_PARAMETER / 1e6
+                entry = self._entries[key] = _Entry(threading.Event(), expected_mb)
             entry.users += 1
             self._entries.move_to_end(key)
+            self._evict()
         if first:
             self._load(key, entry, spec)
         return entry
@@ -87,7 +103,7 @@ class ModelPool:
             model = build_model(spec, self.choice.device, lambda: (time.perf_counter() - started) * 1000)
         except BaseException as error:
             with self._lock:
-                entry.error = error
+                entry.error = _as_ours(error, spec, self.choice.device)
                 del self._entries[key]
             entry.ready.set()
             return
@@ -98,14 +114,11 @@ class ModelPool:
 
     def _evict(self) -> None:
         """Drop models that nobody uses, least recently used first, until the rest fits. Needs the lock."""
-        for key in list(self._entries):
-            if self._total_mb() <= self.budget_mb:
+        for key in list(self._entries)[:-1]:
+            if sum(entry.memory_mb for entry in self._entries.values()) <= self.budget_mb:
                 return
             if self._entries[key].users == 0:
                 del self._entries[key]
-
-    def _total_mb(self) -> float:
-        return sum(entry.model.memory_mb for entry in self._entries.values() if entry.model is not None)
 
     def loaded(self) -> tuple[VisionModel, ...]:
         """Return the loaded models, the most recently used last."""
@@ -121,6 +134,20 @@ class ModelPool:
         return bool(found)
 
 
+def _as_ours(error: BaseException, spec: ModelSpec, device: str) -> BaseException:
+    """Return `error`, or what it means for the person where the memory was too small."""
+    import torch
+
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return error
+    found = SetupError(
+        f"{spec.id} does not fit into the free memory of {device}.",
+        "Choose a smaller model, or set VISION_BENCH_MODEL_MEMORY_MB lower, so that other models make room.",
+    )
+    found.__cause__ = error
+    return found
+
+
 def _free_mb(device: str) -> float:
     if device == "cuda":
         import torch
@@ -128,4 +155,18 @@ def _free_mb(device: str) -> float:
         return torch.cuda.mem_get_info()[0] / 1e6
     import psutil
 
-    return float(psutil.virtual_memory().available) / 1e6
+    return min(float(psutil.virtual_memory().available) / 1e6, _container_free_mb())
+
+
+def _container_free_mb() -> float:
+    """Return what this container may still take; infinite outside of one. A file cache gives way."""
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = int((CGROUP / "memory.current").read_text())
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return math.inf
+    if limit == "max":
+        return math.inf
+    cache = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return max(0.0, (int(limit) - used + cache) / 1e6)
