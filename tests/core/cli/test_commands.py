@@ -15,12 +15,16 @@ from core.cli.attend import View
 from core.cli.shared import Answer, read_picture
 from core.cli.train import field_help
 from core.errors import InputError
+from core.explain.maps import Fusion, attention_row, patch_map, rollout_row
 from core.images import from_rgb
-from core.registry import SOURCES, TASKS
+from core.loaders import ModelPool
+from core.registry import SOURCES, TASKS, resolve
 from core.runs import LOCAL_OWNER, RunDraft, RunInput
+from core.samples import load_sample
 from core.scenes import generate_scene
 from core.settings import settings
 from core.training.config import TrainConfig
+from core.workflows import attend
 from db import RunFilter, Store
 from tests.support.runs import CPU
 
@@ -201,6 +205,18 @@ def test_attend_writes_the_map_of_the_run(answer: Json, tmp_path: Path) -> None:
         run = store.run(found["run"], LOCAL_OWNER)
     assert (run.kind, run.model_id, run.inputs[0].name) == ("attention", TINY, "chelsea")
     assert dict(run.view) == {"method": "attention", "layer": 11, "head": 2, "query": [3, 4]}
+
+
+@pytest.mark.parametrize("fusion", [None, "mean"], ids=["attention", "rollout"])
+def test_the_file_is_the_map_that_the_page_shows(answer: Json, tmp_path: Path, fusion: Fusion | None) -> None:
+    arguments = ("attend", "sample:coffee", "--model", TINY, "--layer", -2, "--out", tmp_path / "map.npy")
+    answer(*arguments, *(["--rollout"] if fusion else []), "--no-store")
+    pool = ModelPool(device="cpu")
+    seen = attend(
+        load_sample("coffee"), resolve(TINY), pool=pool, sink=None, owner="x", keep_mb=100
+    ).attention
+    row = rollout_row(seen, fusion, "cls") if fusion else attention_row(seen, 10, "mean", "cls")
+    assert np.allclose(np.load(tmp_path / "map.npy"), patch_map(seen, row), rtol=1e-5, atol=1e-9)
 
 
 def test_mean_is_the_mean_of_the_heads_and_rollout_is_another_map(answer: Json, tmp_path: Path) -> None:
