@@ -21,7 +21,20 @@ from core.preprocess import Frame
 MAX_SHOWN_PX = 1024
 """Longer side of the picture as it is sent to the browser."""
 MARKER = "#FF3D7F"
-HIDDEN_AXIS = {"visible": False, "showgrid": False, "zeroline": False, "fixedrange": True}
+HIDDEN_AXIS = {
+    "visible": False,
+    "showgrid": False,
+    "zeroline": False,
+    "fixedrange": True,
+    "constrain": "domain",
+}
+CANVAS = {
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "hoverlabel": {"bgcolor": "#222222", "font": {"color": "white"}},
+    "dragmode": False,
+}
+"""Of a chart that is a picture: nothing around it, in a light page as in a dark one."""
 
 
 class AttentionInfo(NamedTuple):
@@ -105,16 +118,16 @@ def attention_figure(
     )
     _draw_lines(figure, info)
     _add_targets(figure, info)
-    figure.update_xaxes(range=[0, info.width], constrain="domain", **HIDDEN_AXIS)
-    figure.update_yaxes(range=[info.height, 0], scaleanchor="x", constrain="domain", **HIDDEN_AXIS)
+    figure.update_xaxes(range=[0, info.width], **HIDDEN_AXIS)
+    figure.update_yaxes(range=[info.height, 0], scaleanchor="x", **HIDDEN_AXIS)
     figure.update_layout(
         height=height_px,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         showlegend=False,
-        dragmode=False,
         clickmode="event+select",
         hovermode="closest",
         hoverdistance=-1,  # the nearest patch, however far
+        **CANVAS,
     )
     return figure
 
@@ -218,11 +231,12 @@ def heads_figure(info: HeadsInfo, *, colour_map: str, columns: int = 6) -> go.Fi
         axis = "" if i == 0 else str(i + 1)
         figure.update_layout(
             {
-                f"xaxis{axis}": HIDDEN_AXIS | {"constrain": "domain"},
-                f"yaxis{axis}": HIDDEN_AXIS | {"scaleanchor": f"x{axis}", "autorange": "reversed"},
+                f"xaxis{axis}": HIDDEN_AXIS,
+                f"yaxis{axis}": HIDDEN_AXIS
+                | {"scaleanchor": f"x{axis}", "autorange": "reversed", "constraintoward": "top"},
             }
         )
-    figure.update_layout(height=150 * rows + 40, margin={"l": 0, "r": 0, "t": 24, "b": 0}, dragmode=False)
+    figure.update_layout(height=150 * rows + 40, margin={"l": 0, "r": 0, "t": 24, "b": 0}, **CANVAS)
     return figure
 
 

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from plotly.colors import sample_colorscale
 
+from core.explain.maps import to_picture
 from core.images import ImageInput
+from core.preprocess import Frame
 
 
 @lru_cache(maxsize=8)
@@ -20,25 +22,30 @@ def colour_table(colour_map: str) -> NDArray[np.uint8]:
 
 def overlay_png(
     image: ImageInput,
-    pixels: NDArray[np.float32],
+    values: NDArray[np.float32],
+    frame: Frame,
     *,
     colour_map: str,
     opacity: float,
+    smooth: bool,
     colour_bar: bool = True,
 ) -> bytes:
     """Return the picture with a map over it as PNG, in the picture's own size.
 
     Args:
-        pixels: H W, as `core.explain.maps.to_picture` returns it; NaN stays the bare picture. The colour
-            scale goes from its smallest to its largest value.
+        values: Rows by columns of patches. The colour scale goes from the smallest to the largest.
+        frame: Where the map lies; what is outside stays the bare picture.
         opacity: Share of the map where there is one, 0-1.
+        smooth: Interpolate between the centres of the patches.
         colour_bar: Add a strip on the right that says what the colours mean.
     """
-    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) * np.float32(255 / ((high - low) or 1))
+    pixels = to_picture(scaled, frame, image.width, image.height, smooth=smooth)  # H W
     seen = ~np.isnan(pixels)
-    index = np.where(seen, np.round((pixels - low) * (255 / ((high - low) or 1))), 0).astype(np.uint8)
+    index = np.where(seen, np.round(pixels), 0).astype(np.uint8)
+    share = Image.fromarray(np.where(seen, np.uint8(round(opacity * 255)), np.uint8(0)))
     colours = Image.fromarray(colour_table(colour_map)[index])  # H W 3
-    share = Image.fromarray(np.where(seen, round(opacity * 255), 0).astype(np.uint8))
     mixed = Image.composite(colours, Image.fromarray(image.rgb), share)
     buffer = io.BytesIO()
     (_with_bar(mixed, low, high, colour_map) if colour_bar else mixed).save(buffer, "PNG")
@@ -54,9 +61,10 @@ def _with_bar(picture: Image.Image, low: float, high: float, colour_map: str) ->
     height = max(picture.height, 6 * unit)
     canvas = Image.new("RGB", (picture.width + width, height), "white")
     canvas.paste(picture, (0, 0))
-    ramp = Image.fromarray(colour_table(colour_map)[::-1, None])  # 256 1 3, largest value on top
     left, length = picture.width + unit, height - 2 * unit
-    canvas.paste(ramp.resize((unit, length), Image.Resampling.BILINEAR), (left, unit))
+    falling = np.linspace(255, 0, length).round().astype(np.uint8)  # the largest value on top
+    ramp = colour_table(colour_map)[falling][:, None].repeat(unit, axis=1)  # length unit 3
+    canvas.paste(Image.fromarray(ramp), (left, unit))
     draw, text_left = ImageDraw.Draw(canvas), left + unit + unit // 2
     draw.text((text_left, unit), top, "black", font, anchor="lt")
     draw.text((text_left, unit + length), bottom, "black", font, anchor="lb")
