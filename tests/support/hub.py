@@ -25,7 +25,7 @@ POINTER_BYTES = 10_000
 
 
 class Hub(ThreadingHTTPServer):
-    """The server; `faults` maps `ORG/NAME` or `ORG/NAME/FILE` to what goes wrong there."""
+    """The server; `faults` maps `/`, `ORG/NAME` or `ORG/NAME/FILE` to what goes wrong there."""
 
     daemon_threads = True
 
@@ -82,8 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._api(f"{parts[2]}/{parts[3]}", parts[4:])
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
+        elif path == "/":
+            self._send(500 if "/" in self.server.faults else 200, PAGE, {"Content-Type": "text/html"})
         else:
-            self._send(200 if path == "/" else 404, PAGE, {"Content-Type": "text/html"})
+            self._send(404, b"Not found", {})
 
     def _api(self, repository: str, rest: list[str]) -> None:
         folder = self.server.root / repository
