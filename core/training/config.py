@@ -37,7 +37,7 @@ class TrainConfig:
     start_from: Path | None = None
     """Checkpoint whose weights to begin with (its positions are interpolated); random ones without."""
     resume: bool = False
-    """Go on with a training that was killed."""
+    """Go on with a training that was killed; `epochs`, `lr` and the focus may be other ones from there on."""
     seed: int = 0
     image_size: int = 64
     patch_size: int = 8
@@ -137,6 +137,11 @@ class TrainConfig:
     def state_path(self) -> Path:
         """Where the state to resume from is kept."""
         return self.work / f"{self.out.stem}.state.pt"
+
+    def fixed(self) -> dict[str, Any]:
+        """Return the part of `as_json` that must stay the same when a training is resumed."""
+        changeable = ("epochs", "lr", "focus_share", "focus_side")
+        return {name: value for name, value in self.as_json().items() if name not in changeable}
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values: all but where things are and how often to save."""

@@ -51,7 +51,7 @@ def save_state(path: Path, state: TrainingState) -> None:
 
 
 def load_state(path: Path, settings: dict[str, Any]) -> TrainingState:
-    """Return the state in `path`, which a training with the same `settings` wrote.
+    """Return the state in `path`, which a training with these `settings`, among others, wrote.
 
     Raises:
         InputError: There is none, it cannot be read, or it belongs to other settings.

@@ -97,7 +97,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self.run_id = self.resumed_from = ""
         if config.resume:
-            self._restore(load_state(config.state_path, config.as_json()))
+            self._restore(load_state(config.state_path, config.fixed()))
 
     def _restore(self, state: TrainingState) -> None:
         self.learner.load_state_dict(state.model)

@@ -147,12 +147,12 @@ def kill_at(config: TrainConfig, step: int) -> int:
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(config.out.parent), str(root)], cwd=root)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if config.state_path.exists() and load_state(config.state_path, config.as_json()).step >= step:
+        if config.state_path.exists() and load_state(config.state_path, config.fixed()).step >= step:
             break
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    return load_state(config.state_path, config.as_json()).step
+    return load_state(config.state_path, config.fixed()).step
 
 
 def test_after_a_kill_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -206,8 +206,15 @@ def test_resuming_needs_a_state_of_the_same_settings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         train_vit(config, progress=False)
     kill_at_first_epoch(replace(config, resume=False))
-    with pytest.raises(InputError, match="another dim, lr"):
-        train_vit(replace(config, dim=32, lr=0.5), progress=False)
+    with pytest.raises(InputError, match="another dim, weight_decay"):
+        train_vit(replace(config, dim=32, weight_decay=0.5), progress=False)
+
+
+def test_a_resumed_training_may_be_longer(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    kill_at_first_epoch(config)
+    result = train_vit(replace(config, resume=True, epochs=5, lr=2e-3), progress=False)
+    assert len(result.history) == 5 and result.history[-1].lr < result.history[1].lr < 2e-3
 
 
 def kill_at_first_epoch(config: TrainConfig) -> None:
