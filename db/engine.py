@@ -11,16 +11,15 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import (
@@ -29,18 +28,11 @@ from db.errors import (
     StoreLockedError,
     StoreReadOnlyError,
     StoreUnavailableError,
-    is_lost_race,
     translated,
 )
 
-T = TypeVar("T")
-P = TypeVar("P")
-
 LOCK_TIMEOUT_S = 5
 """How long a writer waits for another one before it gives up."""
-
-ATTEMPTS = 3
-"""How often a writer tries a transaction that another writer made impossible."""
 
 CHECKPOINT_PAGES = 4_000
 """Size of the WAL at which it is written back, in pages of 4 KiB; each time waits for the disk."""
@@ -81,7 +73,6 @@ def create_store_engine(url: URL) -> Engine:
         _look_at_file(Path(str(url.database)))
         engine = create_engine(url, json_serializer=to_json, connect_args={"timeout": LOCK_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
         return engine
     engine = create_engine(
         url, json_serializer=to_json, pool_pre_ping=True, connect_args={"connect_timeout": LOCK_TIMEOUT_S}
@@ -140,18 +131,15 @@ def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> 
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    cursor = connection.connection.cursor()  # not by SQLAlchemy: that would cost as much as an INSERT
-    cursor.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
     cursor.close()
     connection.commit()
 
+
+ONE_MOMENT = {"isolation_level": "REPEATABLE READ"}
+"""Options of a PostgreSQL connection whose statements all see the same rows."""
 
 WRITERS = 0x76697369
 """PostgreSQL's advisory lock of all writers: any number that no other program uses in the same database."""
@@ -165,57 +153,47 @@ class Transactions:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._reader = engine
-        if engine.dialect.name == "postgresql":
-            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writer = engine.execution_options(writes=True)
+        self._is_sqlite = engine.dialect.name == "sqlite"
         self._queue = Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection that sees one moment of the database."""
-        with translated(), self._reader.connect() as connection:
+        with translated(), self.engine.connect() as connection:
+            if self._is_sqlite:
+                _begin(connection, "BEGIN")
+            else:
+                connection.execution_options(**ONE_MOMENT)
             yield connection
 
-    def write(self, work: Callable[[Connection], T], *, alone: bool = False) -> T:
-        """Run `work` in one transaction; `alone`, while nobody else writes, to delete shared rows."""
-        return self.prepare_and_write(lambda: None, lambda connection, _: work(connection), alone=alone)
+    @contextmanager
+    def write(self, *, alone: bool = False) -> Iterator[Connection]:
+        """Give a connection whose transaction is committed at the end, or rolled back by an error.
 
-    def prepare_and_write(
-        self, prepare: Callable[[], P], work: Callable[[Connection, P], T], *, alone: bool = False
-    ) -> T:
-        """Run `prepare`, and `work` on what it returned in one transaction.
-
-        Both run again where somebody deleted a row that they lean on before the transaction began.
+        Several may write to PostgreSQL at once; `alone`, nobody else does: to delete what a new run may
+        refer to. SQLite's writers are always alone.
         """
-        begin = self._begin_sqlite if self.engine.dialect.name == "sqlite" else self._begin_postgres
-        with translated():
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    prepared = prepare()
-                    with begin(alone) as connection:
-                        return work(connection, prepared)
-                except DBAPIError as error:
-                    if attempt == ATTEMPTS or not is_lost_race(error):
-                        raise
-        raise AssertionError("the last attempt returned or raised")
+        with translated(), self._turn(), self.engine.begin() as connection:
+            if self._is_sqlite:
+                _begin(connection, "BEGIN IMMEDIATE")
+            else:
+                connection.execute(LOCK_ALONE if alone else LOCK_SHARED)
+            yield connection
 
     @contextmanager
-    def _begin_sqlite(self, _alone: bool) -> Iterator[Connection]:
-        """Begin as the only writer, as every writer of SQLite is.
-
-        Threads queue for it here: SQLite itself would have them poll, and the unlucky one starve.
-        """
+    def _turn(self) -> Iterator[None]:
+        """Queue this process's writers of SQLite: by itself it has them poll, and the unlucky one starve."""
+        if not self._is_sqlite:
+            yield
+            return
         if not self._queue.acquire(timeout=LOCK_TIMEOUT_S):
             raise StoreLockedError("The store is locked (other threads are writing).", "Try again.")
         try:
-            with self._writer.begin() as connection:
-                yield connection
+            yield
         finally:
             self._queue.release()
 
-    @contextmanager
-    def _begin_postgres(self, alone: bool) -> Iterator[Connection]:
-        with self._writer.begin() as connection:
-            connection.execute(LOCK_ALONE if alone else LOCK_SHARED)
-            yield connection
+
+def _begin(connection: Connection, statement: str) -> None:
+    """Begin a transaction of SQLite, past SQLAlchemy: through it this costs as much as an INSERT."""
+    connection.connection.cursor().execute(statement)

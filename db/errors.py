@@ -8,6 +8,7 @@
     ├── StoreVersionError         a newer version of the app wrote it
     ├── NotAStoreError            it is something else; nothing in it was changed
     ├── StoreDamagedError         its file is broken
+    ├── StaleReferenceError       somebody deleted what a new row refers to; nothing was written
     ├── InvalidRunError           (also a ValueError) what should be stored cannot be; nothing was written
     └── RunNotFoundError          no such run, or none that this visitor may see
 
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class NotAStoreError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The store's file is broken."""
+
+
+class StaleReferenceError(StoreError):
+    """Somebody deleted what a new row refers to; nothing was written."""
 
 
 class InvalidRunError(StoreError, ValueError):
@@ -127,6 +132,10 @@ def _refused(detail: str) -> StoreError:
     return InvalidRunError(f"The store refuses this run ({detail}).", "Nothing was written.")
 
 
+def _stale(detail: str) -> StoreError:
+    return StaleReferenceError(f"A part of this run was deleted meanwhile ({detail}).", "Try again.")
+
+
 def _from_sqlite(error: sqlite3.Error) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
     families = {
@@ -140,6 +149,7 @@ def _from_sqlite(error: sqlite3.Error) -> StoreError:
         "SQLITE_NOTADB": _foreign,
         "SQLITE_CORRUPT": _damaged,
         "SQLITE_CANTOPEN": _unopened,
+        "SQLITE_CONSTRAINT_FOREIGNKEY": _stale,
         "SQLITE_CONSTRAINT": _refused,
         "SQLITE_TOOBIG": _refused,
     }
@@ -165,7 +175,7 @@ def _from_postgres(error: "psycopg.Error") -> StoreError:
         "28": _unavailable,
         "3D": _unavailable,
         "57P": _unavailable,
-        "22": _refused,
+        "23503": _stale,
         "23": _refused,
         "XX": _damaged,
     }
@@ -193,6 +203,8 @@ def store_error(error: DBAPIError | PoolTimeoutError | sqlite3.Error) -> StoreEr
         return _from_sqlite(cause)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return _unavailable("the connection was lost")
+    if isinstance(error, DataError):
+        return _refused("a value does not fit its column")
     return _from_postgres(cast("psycopg.Error", cause))
 
 
@@ -203,10 +215,3 @@ def translated() -> Iterator[None]:
         yield
     except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
         raise store_error(error) from error
-
-
-def is_lost_race(error: DBAPIError) -> bool:
-    """Say whether a transaction failed only because of another one, so that it may be tried again."""
-    name = getattr(error.orig, "sqlite_errorname", None)
-    state = getattr(error.orig, "sqlstate", None)
-    return name == "SQLITE_CONSTRAINT_FOREIGNKEY" or state in ("23503", "40001", "40P01")

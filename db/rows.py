@@ -21,6 +21,11 @@ def clean_text(text: str) -> str:
     return UNSTORABLE.sub("\ufffd", text)
 
 
+def clean_row(**row: Any) -> Row:
+    """Return a row whose texts every database takes."""
+    return {name: clean_text(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
 def clean_json(value: Any, where: str = "parameters") -> Any:
     """Return `value` as JSON gives it back (tuples become lists).
 
@@ -66,52 +71,52 @@ def sha256(data: bytes) -> str:
 
 def environment_row(environment: NewEnvironment) -> Row:
     """Return the row, with the digest that makes equal environments one."""
-    row = {
-        "device": clean_text(environment.device),
-        "device_name": clean_text(environment.device_name),
-        "dtype": environment.dtype,
-        "threads": environment.threads,
-        "versions": clean_json(environment.versions, "environment.versions"),
-        "git_revision": environment.git_revision,
-    }
+    row = clean_row(
+        device=environment.device,
+        device_name=environment.device_name,
+        dtype=environment.dtype,
+        threads=environment.threads,
+        versions=clean_json(environment.versions, "environment.versions"),
+        git_revision=environment.git_revision,
+    )
     return row | {"digest": sha256(json.dumps(row, sort_keys=True).encode())}
 
 
 def run_row(run: NewRun, status: str) -> Row:
     """Return the row but for its id, its time and its environment's id."""
-    return {
-        "kind": clean_text(run.kind),
-        "model_id": clean_text(run.model_id),
-        "model_revision": clean_text(run.model_revision),
-        "owner": run.owner,
-        "shared": False,
-        "note": clean_text(run.note),
-        "parameters": clean_json(run.parameters),
-        "view": {},
-    } | outcome_row(status, run.duration_ms, run.error_class, run.error_message)
+    return clean_row(
+        kind=run.kind,
+        model_id=run.model_id,
+        model_revision=run.model_revision,
+        owner=run.owner,
+        shared=False,
+        note=run.note,
+        parameters=clean_json(run.parameters),
+        view={},
+    ) | outcome_row(status, run.duration_ms, run.error_class, run.error_message)
 
 
 def outcome_row(status: str, duration_ms: float | None, error_class: str, error_message: str) -> Row:
     """Return the columns that say how a run ended."""
-    return {
-        "status": status,
-        "duration_ms": None if duration_ms is None else finite(duration_ms, "duration_ms"),
-        "error_class": clean_text(error_class),
-        "error_message": clean_text(error_message),
-    }
+    return clean_row(
+        status=status,
+        duration_ms=None if duration_ms is None else finite(duration_ms, "duration_ms"),
+        error_class=error_class,
+        error_message=error_message,
+    )
 
 
-def metric_rows(run_id: str, metrics: Sequence[NewMetric], first: int = 0) -> list[Row]:
-    """Return one row a metric, numbered from `first`."""
+def metric_rows(run_id: str, metrics: Sequence[NewMetric]) -> list[Row]:
+    """Return one row a metric, numbered from 0."""
     return [
-        {
-            "run_id": run_id,
-            "position": first + i,
-            "name": clean_text(metric.name),
-            "value": finite(metric.value, f"metric {metric.name!r}"),
-            "unit": clean_text(metric.unit),
-            "step": _step(metric),
-        }
+        clean_row(
+            run_id=run_id,
+            position=i,
+            name=metric.name,
+            value=finite(metric.value, f"metric {metric.name!r}"),
+            unit=metric.unit,
+            step=_step(metric),
+        )
         for i, metric in enumerate(metrics)
     ]
 
@@ -134,13 +139,13 @@ def input_rows(run_id: str, inputs: Sequence[NewInput]) -> list[Row]:
     """Return one row a picture that the run took, in order."""
     _distinct([item.role for item in inputs], "role")
     return [
-        {
-            "run_id": run_id,
-            "position": i,
-            "role": clean_text(item.role),
-            "image_sha256": item.image.sha256,
-            "name": clean_text(item.image.name),
-        }
+        clean_row(
+            run_id=run_id,
+            position=i,
+            role=item.role,
+            image_sha256=item.image.sha256,
+            name=item.image.name,
+        )
         for i, item in enumerate(inputs)
     ]
 
@@ -149,12 +154,9 @@ def artifact_rows(run_id: str, artifacts: Sequence[NewArtifact]) -> list[Row]:
     """Return one row a file of the run; its bytes are named by their digest."""
     _distinct([artifact.name for artifact in artifacts], "artifact")
     return [
-        {
-            "run_id": run_id,
-            "name": clean_text(artifact.name),
-            "media_type": artifact.media_type,
-            "sha256": sha256(artifact.data),
-        }
+        clean_row(
+            run_id=run_id, name=artifact.name, media_type=artifact.media_type, sha256=sha256(artifact.data)
+        )
         for artifact in artifacts
     ]
 
@@ -175,15 +177,15 @@ def image_row(picture: NewPicture, *, keep: bool) -> Row:
     """
     if sha256(picture.data) != picture.sha256:
         raise InvalidRunError(f"The digest of {picture.name!r} is not that of its bytes.", "Decode it again.")
-    return {
-        "sha256": picture.sha256,
-        "format": picture.format,
-        "width": picture.width,
-        "height": picture.height,
-        "size": len(picture.data),
-        "kept_sha256": picture.sha256 if keep else None,
-        "thumbnail": picture.thumbnail,
-    }
+    return clean_row(
+        sha256=picture.sha256,
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        size=len(picture.data),
+        kept_sha256=picture.sha256 if keep else None,
+        thumbnail=picture.thumbnail,
+    )
 
 
 def bytes_row(sha256: str, data: bytes) -> Row:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from db import queries, reading, upkeep, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
@@ -122,13 +122,10 @@ class Store:
             InvalidRunError: It is finished, or a metric is not finite.
         """
         rows = metric_rows(run_id, metrics)
-
-        def work(connection: Connection) -> None:
+        with self._database.write() as connection:
             writing.hold_running(connection, run_id)
             workers.heard_of(connection, run_id)
             writing.append_metrics(connection, run_id, rows)
-
-        self._database.write(work)
 
     def finish(
         self,
@@ -150,8 +147,7 @@ class Store:
         outcome = outcome_row(_finished(status), duration_ms, error_class, error_message)
         new_metrics, new_artifacts = metric_rows(run_id, metrics), artifact_rows(run_id, artifacts)
         blobs = writing.blobs_of(new_artifacts, artifacts)
-
-        def work(connection: Connection) -> None:
+        with self._database.write() as connection:
             writing.hold_running(connection, run_id)
             writing.insert_blobs(connection, blobs)
             writing.append_metrics(connection, run_id, new_metrics)
@@ -159,8 +155,6 @@ class Store:
                 connection.execute(writing.INSERT_RUN_ARTIFACT, new_artifacts)
             writing.update_run(connection, run_id, outcome)
             workers.release(connection, run_id)
-
-        self._database.write(work)
 
     def interrupt_stale(self) -> int:
         """Make the running runs failed ones (`Interrupted`) whose process is gone. `open` does it, too.
@@ -175,7 +169,8 @@ class Store:
             stale = workers.interrupted_runs(connection)
         if not stale:
             return 0
-        return self._database.write(lambda connection: workers.mark_interrupted(connection, stale))
+        with self._database.write() as connection:
+            return workers.mark_interrupted(connection, stale)
 
     def annotate(
         self,
@@ -193,13 +188,10 @@ class Store:
         """
         given = {"note": None if note is None else clean_text(note), "shared": shared}
         values = {name: value for name, value in given.items() if value is not None}
-
-        def work(connection: Connection) -> None:
+        with self._database.write() as connection:
             writing.update_own_run(connection, run_id, owner, values)
             if tags is not None:
                 writing.set_tags(connection, run_id, tags)
-
-        self._database.write(work)
 
     def set_view(self, run_id: str, owner: str | None, view: Mapping[str, Any]) -> None:
         """Keep the last state of the page that shows an own run; `parameters` stay as they were.
@@ -209,7 +201,8 @@ class Store:
             InvalidRunError: `view` is not made of JSON values.
         """
         values = {"view": clean_json(view, "view")}
-        self._database.write(lambda connection: writing.update_own_run(connection, run_id, owner, values))
+        with self._database.write() as connection:
+            writing.update_own_run(connection, run_id, owner, values)
 
     def delete(self, run_ids: Collection[str], owner: str | None) -> int:
         """Delete own runs, and the pictures, files and environments that no other run refers to.
@@ -219,11 +212,8 @@ class Store:
         """
         ids, own = sorted(set(run_ids)), writing.owned_by(owner)
         chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
-
-        def work(connection: Connection) -> int:
+        with self._database.write(alone=True) as connection:
             return sum(writing.delete_runs(connection, Run.id.in_(chunk), *own) for chunk in chunks)
-
-        return self._database.write(work, alone=True)
 
     def prune(self, before: datetime, owner: str | None = None) -> int:
         """Delete the runs, of one owner or of all, that began before a time. Running ones stay.
@@ -234,7 +224,8 @@ class Store:
             How many runs there were.
         """
         old = [Run.time < before, Run.status != "running", *writing.owned_by(owner)]
-        return self._database.write(lambda connection: writing.delete_runs(connection, *old), alone=True)
+        with self._database.write(alone=True) as connection:
+            return writing.delete_runs(connection, *old)
 
     # Reading
 

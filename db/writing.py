@@ -11,7 +11,7 @@ from ulid import ULID
 
 from db import workers
 from db.engine import Transactions
-from db.errors import InvalidRunError, RunNotFoundError
+from db.errors import InvalidRunError, RunNotFoundError, StaleReferenceError
 from db.ids import RUN_IDS
 from db.models import EPOCH, Artifact, Base, Environment, Image, Metric, Run, RunArtifact, RunInput, RunTag
 from db.records import NewArtifact, NewPicture, NewRun
@@ -80,47 +80,50 @@ class RunWriter:
     """Puts new runs in. Remembers the ids of environments, which nearly every run shares."""
 
     def __init__(self, database: Transactions, *, keep_pictures: bool) -> None:
-        self.keep_pictures = keep_pictures
         self._database = database
+        self._keep_pictures = keep_pictures
         self._environments: dict[str, int] = {}
 
     def insert(self, run: NewRun, status: str) -> str:
         """Insert a run in one transaction and return its id."""
         rows = run_rows(RUN_IDS.next(), run, status)
-        # Thumbnails are made in the first step, so that nobody waits for them behind the write lock.
-        environment_id = self._database.prepare_and_write(
-            lambda: self._missing_images(rows),
-            lambda connection, images: self._insert(connection, rows, images),
-        )
-        self._environments[rows.environment["digest"]] = environment_id
+        images = self._prepare_images(rows)
+        try:
+            self._insert(rows, images, self._environments.get(rows.environment["digest"]))
+        except StaleReferenceError:  # somebody deleted the environment with its last run
+            self._insert(rows, images, None)
         return str(rows.run["id"])
 
-    def _missing_images(self, rows: RunRows) -> list[Row]:
+    def _prepare_images(self, rows: RunRows) -> dict[str, Row]:
+        """Make the thumbnails of new pictures now, so that nobody waits for them behind the write lock."""
         if not rows.pictures:
-            return []
+            return {}
         with self._database.read() as connection:
-            return missing_images(connection, rows.pictures, keep=self.keep_pictures)
+            due = due_pictures(connection, rows.pictures, keep=self._keep_pictures)
+        return {picture.sha256: self._image_row(picture) for picture in due}
 
-    def _insert(self, connection: Connection, rows: RunRows, images: list[Row]) -> int:
-        kept = {row["sha256"]: rows.pictures[row["sha256"]].data for row in images if row["kept_sha256"]}
-        insert_blobs(connection, rows.blobs | kept)
-        insert_images(connection, images)
-        # Taken out until the commit: should it be stale, the next attempt looks it up.
-        environment_id = self._environments.pop(rows.environment["digest"], None)
-        if environment_id is None:
-            environment_id = find_or_insert_environment(connection, rows.environment)
-        insert_run(connection, rows, environment_id)
-        return environment_id
+    def _image_row(self, picture: NewPicture) -> Row:
+        return image_row(picture, keep=self._keep_pictures)
+
+    def _insert(self, rows: RunRows, images: dict[str, Row], environment_id: int | None) -> None:
+        with self._database.write() as connection:
+            due = due_pictures(connection, rows.pictures, keep=self._keep_pictures)
+            kept = {picture.sha256: picture.data for picture in due if self._keep_pictures}
+            insert_blobs(connection, rows.blobs | kept)
+            insert_images(connection, [images.get(p.sha256) or self._image_row(p) for p in due])
+            if environment_id is None:
+                environment_id = find_or_insert_environment(connection, rows.environment)
+            insert_run(connection, rows, environment_id)
+        self._environments[rows.environment["digest"]] = environment_id
 
 
-def missing_images(connection: Connection, pictures: dict[str, NewPicture], *, keep: bool) -> list[Row]:
-    """Return the rows of the pictures that the store lacks, or lacks the file of, in a fixed order."""
+def due_pictures(connection: Connection, pictures: dict[str, NewPicture], *, keep: bool) -> list[NewPicture]:
+    """Return the pictures that the store lacks, or lacks the file of and should keep, in a fixed order."""
+    if not pictures:
+        return []
     found = select(Image.sha256, Image.kept_sha256).where(Image.sha256.in_(pictures))
-    kept = {sha256: kept_sha256 is not None for sha256, kept_sha256 in connection.execute(found)}
-    due = (
-        sha256 for sha256 in sorted(pictures) if not kept.get(sha256, False) and (keep or sha256 not in kept)
-    )
-    return [image_row(pictures[sha256], keep=keep) for sha256 in due]
+    is_kept = {sha256: kept_sha256 is not None for sha256, kept_sha256 in connection.execute(found)}
+    return [pictures[i] for i in sorted(pictures) if i not in is_kept or (keep and not is_kept[i])]
 
 
 def insert_blobs(connection: Connection, blobs: dict[str, bytes]) -> None:

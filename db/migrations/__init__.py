@@ -31,7 +31,9 @@ def migrate(database: Transactions) -> None:
             return
     with translated():
         use_wal(database.engine)
-    database.write(_upgrade, alone=True)
+    with database.write(alone=True) as connection:
+        if _revision(connection) != HEAD:  # nobody was faster
+            _upgrade(connection)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -53,8 +55,6 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    if _revision(connection) == HEAD:  # somebody was faster
-        return
     from alembic import command
     from alembic.config import Config
 

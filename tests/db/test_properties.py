@@ -1,10 +1,8 @@
 """What goes in comes out: any JSON, any text, any number, on both databases."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,12 +21,7 @@ VALUES = st.recursive(
 ANY_TEXT = st.text(st.characters(), max_size=40)
 NAMES = st.lists(ANY_TEXT, max_size=3, unique_by=clean_text)
 
-many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture
-def owner() -> Iterator[str]:
-    return iter([f"owner {i}" for i in range(1)])
+many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @many
@@ -63,13 +56,12 @@ def test_numbers(store: Store, metrics: list[Metric], duration_ms: float | None)
 @many
 @given(names=NAMES, contents=st.lists(st.binary(max_size=50), min_size=3, max_size=3))
 def test_files_and_pictures(store: Store, names: list[str], contents: list[bytes]) -> None:
-    files = [
-        Artifact(name, "application/octet-stream", data) for name, data in zip(names, contents, strict=False)
-    ]
-    pictures = {name: Picture(name, data + b"!") for name, data in zip(names, contents, strict=False)}
+    named = dict(zip(names, contents, strict=False))
+    files = [Artifact(name, "application/octet-stream", data) for name, data in named.items()]
+    pictures = {name: Picture(name, data + b"!") for name, data in named.items()}
     run_id = store.record(draft(artifacts=files, pictures=pictures))
     run = store.run(run_id, "ada")
-    for name, data in zip(names, contents, strict=False):
+    for name, data in named.items():
         assert store.artifact(run_id, clean_text(name), "ada") == data
         assert store.picture_data(run_id, clean_text(name), "ada") == data + b"!"
     assert [p.name for p in run.inputs] == [clean_text(name) for name in names]

@@ -7,7 +7,6 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection
 from ulid import ULID
 
 from core.runs import RunDraft
@@ -23,13 +22,10 @@ Timed = list[tuple[datetime, RunDraft]]
 
 def insert_at(store: Store, runs: Timed) -> None:
     """Insert runs that began at given times."""
-
-    def work(connection: Connection) -> None:
+    with store._database.write() as connection:
         for time, run in runs:
             rows = run_rows(ULID.from_datetime(time), run, run.status)
             insert_run(connection, rows, find_or_insert_environment(connection, rows.environment))
-
-    store._database.write(work)
 
 
 @pytest.fixture
