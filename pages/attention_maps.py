@@ -2,7 +2,17 @@
 
 import streamlit as st
 
-from pages.ui import attention as ui
+from pages.ui.attention_draw import (
+    all_heads,
+    device_text,
+    downloads,
+    draw,
+    findings,
+    reopened_note,
+    times,
+)
+from pages.ui.attention_run import attention_result, fit_picker, open_requested_run
+from pages.ui.attention_view import look_controls, view_controls
 from pages.ui.errors import page_errors
 from pages.ui.layout import page_head, run_footer
 from pages.ui.models import model_picker
@@ -22,32 +32,32 @@ page_head(
 )
 
 with page_errors():
-    reopened = ui.open_requested_run(PAGE)
+    reopened = open_requested_run(PAGE)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         image = picture_picker(PAGE)
     with right:
         spec = model_picker(PAGE, task="attention")
-        fit = ui.fit_picker(PAGE)
+        fit = fit_picker(PAGE)
     if image is None:
         st.info("Choose a picture above; the map appears here.", icon=":material/image:")
         st.stop()
-    shown = ui.attention_result(image, spec, fit, PAGE, reopened)
+    shown = attention_result(image, spec, fit, PAGE, reopened)
 
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        view = ui.view_controls(PAGE, shown)
+        view = view_controls(PAGE, shown.result)
     with left:
-        looks = ui.look_controls(PAGE)
-        drawn = ui.draw(PAGE, image, shown, view, looks)
+        looks = look_controls(PAGE)
+        drawn = draw(PAGE, image, shown, view, looks)
     with right:
-        ui.findings(shown, view, drawn)
-    ui.all_heads(PAGE, shown, view, looks)
-    ui.downloads(image, spec, shown, view, drawn, looks)
+        findings(shown, view, drawn)
+    all_heads(PAGE, shown, view, looks)
+    downloads(image, spec, shown, view, drawn, looks)
     run_footer(
         shown.run_id,
         "pages/attention_maps.py",
-        ui.device_text(shown),
-        ui.times(shown, drawn),
-        ui.reopened_note(shown),
+        device_text(shown),
+        times(shown, drawn),
+        reopened_note(shown),
     )

@@ -155,7 +155,7 @@ def actions(where: RunFilter, selected: list[RunSummary], total: int) -> None:
             _confirm_delete([run.id for run in selected])
         st.download_button(
             "Export CSV",
-            partial(_csv, store(), where),
+            partial(runs_csv, store(), where),
             "runs.csv",
             "text/csv",
             icon=":material/download:",
@@ -166,7 +166,8 @@ def actions(where: RunFilter, selected: list[RunSummary], total: int) -> None:
         st.caption("Select a row to see all of it, to open it again or to delete it.")
 
 
-def _csv(opened: Store, where: RunFilter) -> str:
+def runs_csv(opened: Store, where: RunFilter) -> str:
+    """Return the filtered runs as CSV, newest first, a row each."""
     return pd.DataFrame([_flat(run) for run in opened.export(where)]).to_csv(index=False)
 
 

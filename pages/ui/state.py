@@ -9,7 +9,8 @@ import streamlit as st
 
 if TYPE_CHECKING:
     from core.images import ImageInput
-    from pages.ui.attention import Shown, View
+    from pages.ui.attention_run import Shown
+    from pages.ui.attention_view import View
 
 T = TypeVar("T")
 
