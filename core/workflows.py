@@ -113,7 +113,7 @@ def _classify_one(
             logits = model.forward(pixels.to(model.device))
             synchronise(model.device)
         model_ms = _ms_since(started)
-        predictions = predictions_of(_finite(logits.cpu(), model.spec), model.labels, top)
+        predictions = predictions_of(logits.cpu(), model.labels, top)
     result = ClassifyResult(predictions, prepare_ms, model_ms, None)
     return replace(result, run_id=sink.record(_done(draft, result, load_ms))) if sink else result
 
@@ -161,7 +161,7 @@ def attend(
             layers = range(model.depth) if _all_layers_mb(model, frame) <= keep_mb else (layer,)
             tracing = rollout if len(layers) < model.depth else None
             attention, output, model_ms = extract_attention(model, pixels, frame.grid, layers, tracing)
-            predictions = predictions_of(_finite(output, spec), model.labels, ATTEND_TOP)
+            predictions = predictions_of(output, model.labels, ATTEND_TOP)
     result = AttendResult(
         attention, frame, predictions, model.device, pool.choice.reason, load_ms, prepare_ms, model_ms, None
     )
@@ -177,16 +177,6 @@ def _attention_run(draft: RunDraft, result: AttendResult) -> RunDraft:
     checks = asdict(result.attention.checks)
     metrics = [Metric(name, value) for name, value in checks.items()]
     return _done(draft, result, result.load_ms, metrics)
-
-
-def _finite(output: "Tensor", spec: ModelSpec) -> "Tensor":
-    """Return the model's answer, unless it is none: damaged weights would be stored as a result."""
-    if not output.isfinite().all():
-        raise InputError(
-            f"{spec.id} answered with numbers that are not finite.",
-            "Its weights are damaged: fetch or train them again.",
-        )
-    return output
 
 
 def predictions_of(output: "Tensor", labels: Sequence[str], top: int) -> tuple[Prediction, ...]:
