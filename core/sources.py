@@ -5,6 +5,7 @@ of it would be left at random values, unless random weights were asked for.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.checkpoints import load_into, read_card, read_weights
 from core.errors import InputError
-from core.hub import cached_file, cached_weights, fetching, local_errors
+from core.hub import cached_file, cached_weights, fetching, local_errors, require_hub
 from core.preprocess import InputConfig
 from core.registry import ModelSpec
 from core.vision_model import VisionModel
@@ -24,6 +25,8 @@ INTERPOLATION = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for resampling, as transformers writes them."""
 ANY_SIZE_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 """Model types of transformers that take any whole number of patches without being told to."""
+ANY_SIZE_MODULES = ("vision_transformer", "deit", "eva")
+"""Modules of timm whose networks take any whole number of patches when told to."""
 PREFIX_TOKENS = {"vit": 1, "vit_msn": 1, "deit": 2} | dict.fromkeys(ANY_SIZE_TYPES, 1)
 """Model types of transformers whose tokens are one grid of patches, and how many stand before registers."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -97,7 +100,8 @@ def _from_card(spec: ModelSpec) -> _Network:
     try:
         module = VisionTransformer(**card.architecture.arguments)
         size = (card.input.height, card.input.width)
-        config = InputConfig(size, module.patch_size, card.input.mean, card.input.std)
+        # training squeezed whole pictures into this size (core/training/scene_pool.py)
+        config = InputConfig(size, module.patch_size, card.input.mean, card.input.std, crop_mode="squash")
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The card of {path.name} describes no network: {error}.", "Restore the card that came with it."
@@ -117,6 +121,7 @@ def _from_card(spec: ModelSpec) -> _Network:
 def _from_timm(spec: ModelSpec) -> _Network:
     """Published weights through timm: from the hub's cache without asking the hub, else downloaded."""
     import timm
+    import torch
 
     published = timm.get_pretrained_cfg(spec.weights)
     if not published.has_weights:
@@ -127,31 +132,30 @@ def _from_timm(spec: ModelSpec) -> _Network:
     with fetching(spec.id, published.hf_hub_id or spec.weights) as cached:
         # The cached file holds timm's own names, also where the first release (custom_load) did not.
         overlay = {"file": str(cached), "custom_load": False} if cached else None
-        module = timm.create_model(
-            spec.weights, pretrained=True, pretrained_cfg_overlay=overlay, **_timm_arguments(spec.weights)
-        )
+        arguments = _timm_arguments(spec.weights)
+        if cached is None:  # an outline tells, before a long download, whether its layers can be read
+            with torch.device("meta"):
+                _timm_network(timm.create_model(spec.weights, **arguments), spec)
+        module = timm.create_model(spec.weights, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     return _timm_network(module, spec)
 
 
 def _random(spec: ModelSpec) -> _Network:
     import timm
-    import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    from core.seeded import Seeded
+
+    with Seeded(0):
         module = timm.create_model(spec.weights, pretrained=False, **_timm_arguments(spec.weights))
     return _timm_network(module, spec)
 
 
 def _timm_arguments(name: str) -> dict[str, Any]:
     """Return what makes a vision transformer of timm take pictures of any size."""
-    import inspect
+    from timm.models import is_model_in_modules
 
-    import timm
-
-    entry = inspect.getmodule(timm.model_entrypoint(name.partition(".")[0]))
-    flexible = ("timm.models.vision_transformer", "timm.models.deit", "timm.models.eva")
-    return {"dynamic_img_size": True} if entry is not None and entry.__name__ in flexible else {}
+    flexible = is_model_in_modules(name.partition(".")[0], ANY_SIZE_MODULES)
+    return {"dynamic_img_size": True} if flexible else {}
 
 
 def _timm_network(module: "nn.Module", spec: ModelSpec) -> _Network:
@@ -266,6 +270,8 @@ def _from_hub(spec: ModelSpec) -> _Network:
 
     with fetching(spec.id, spec.weights, spec.revision) as cached:
         here = cached_file(spec.weights, "config.json", spec.revision)
+        if here is None:  # timm fetches the weights of its own names without it
+            require_hub(spec.id)
         config = here or Path(hf_hub_download(spec.weights, "config.json", revision=spec.revision))
         architecture = _folder_config(config.parent).get("architecture")
         if architecture is None:
@@ -280,25 +286,30 @@ def _from_hub(spec: ModelSpec) -> _Network:
 
 def _transformers(name: str, spec: ModelSpec, local: bool) -> _Network:
     """A vision transformer of transformers; with its classifier only where its weights have one."""
+    import torch
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
+    # for weights without a safetensors copy, transformers would ask the hub to make one, in a thread
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     source = {"local_files_only": local} | ({} if Path(name).is_dir() else {"revision": spec.revision})
-    config = AutoConfig.from_pretrained(name, **source)
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
     if config.model_type not in PREFIX_TOKENS:
         raise InputError(
             f"{spec.id} is a {config.model_type}, not a plain vision transformer.",
             f"Choose a model of type {', '.join(PREFIX_TOKENS)}.",
         )
-    taken = _transformers_input(
-        config, _image_processor(name, source)
-    )  # before the weights, which end a fetch
+    processor = _image_processor(name, source)  # before the weights, which end a fetch
     classifies = any("ForImageClassification" in cls for cls in config.architectures or ())
     auto = AutoModelForImageClassification if classifies else AutoModel
-    module, loading = auto.from_pretrained(name, output_loading_info=True, **source)
+    module, loading = auto.from_pretrained(
+        name, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True, **source
+    )
     _check_complete(spec, loading)
+    if getattr(module, "pooler", None) is not None:
+        module.pooler = None  # nothing here reads it, and often it is random
     return _Network(
         module,
-        taken,
+        _transformers_input(config, processor),
         tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classifies else (),
         PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0)),
         True,
@@ -308,7 +319,7 @@ def _transformers(name: str, spec: ModelSpec, local: bool) -> _Network:
 
 
 def _check_complete(spec: ModelSpec, loading: Mapping[str, Any]) -> None:
-    """Refuse a network of which a part was left random; nothing here reads the pooler."""
+    """Refuse a network of which a part was left random. The pooler is dropped anyway."""
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise InputError(
