@@ -240,4 +240,6 @@ def local_errors(model: str) -> Iterator[None]:
 
 
 def _short(text: str, limit: int = 160) -> str:
-    return f"{text[:limit].rstrip('. ')}{'…' if len(text) > limit else '.'}" if text else ""
+    """Return the first sentence of a library's message, cut where it is long."""
+    first = text.partition(". ")[0]
+    return f"{first[:limit].rstrip('. ')}{'…' if len(first) > limit else '.'}" if first else ""
