@@ -25,6 +25,7 @@ from core.explain.maps import (
 )
 from core.images import ImageInput
 from core.registry import ModelSpec
+from core.samples import SCENE_PREFIX, samples
 from db.errors import RunNotFoundError
 from pages.ui import state
 from pages.ui.attention_run import Shown
@@ -225,8 +226,10 @@ def _png(image: ImageInput, shown: Shown, drawn: Drawn, looks: Looks) -> bytes:
 def _command(image: ImageInput, spec: ModelSpec, shown: Shown, view: View) -> str:
     query = "cls" if view.query == "cls" else f"{view.query[0]},{view.query[1]}"
     how = "--rollout" if view.method == "rollout" else f"--layer {view.layer}"
+    is_sample = image.name.startswith(SCENE_PREFIX) or image.name in {s.id for s in samples()}
+    picture = f"sample:{image.name}" if is_sample else image.name
     return (
-        f"python -m core attend {quote(image.name)} --model {quote(spec.id)} {how} --head {view.head} "
+        f"python -m core attend {quote(picture)} --model {quote(spec.id)} {how} --head {view.head} "
         f"--query {query} --fit {shown.fit} --out map.npy"
     )
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.ui import state
 from pages.ui.router import app_pages
+from pages.ui.session import on_private_machine, store, visitor
 from pages.ui.text import milliseconds
 
 
@@ -65,3 +66,20 @@ def run_footer(
                 query_params={"run": run_id},
                 help="The address of this result. It opens the page with the same picture and parameters.",
             )
+            if not on_private_machine():
+                _share_toggle(run_id)
+
+
+def _share_toggle(run_id: str) -> None:
+    """Let a visitor of a public deployment decide who may open an own run by its address."""
+    run = store().run(run_id, visitor())
+    if run.owner != visitor():
+        return
+    shared = st.toggle(
+        "anyone with the link may open it",
+        value=run.shared,
+        key=f"share_{run_id}",
+        help="Off: only you, in this session.",
+    )
+    if shared != run.shared:
+        store().annotate(run_id, visitor(), shared=shared)

@@ -13,6 +13,7 @@ RUN_ID = re.compile(r"saved as run ([0-9A-Z]{26})")
 
 def drawn_map(page: Page) -> list[list[float]]:
     """Return the values of the map as Plotly holds them in the browser."""
+    expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_attached(timeout=PATIENCE_MS)
     return page.evaluate(
         """() => {
             const plot = document.querySelector('.js-plotly-plot');
@@ -36,7 +37,7 @@ def picture_area(page: Page) -> dict[str, float]:
 
 
 def run_id(page: Page) -> str:
-    footer = page.get_by_text(RUN_ID)
+    footer = page.get_by_text(RUN_ID).first
     expect(footer).to_be_visible(timeout=PATIENCE_MS)
     match = RUN_ID.search(footer.inner_text())
     assert match
@@ -52,14 +53,11 @@ def number(page: Page, label: str) -> Locator:
     return page.get_by_role("spinbutton", name=label, exact=True)
 
 
-def value_under_pointer(page: Page) -> str:
-    return page.locator(".hoverlayer .hovertext").inner_text()
-
-
 def test_from_picture_to_history_and_back(app: App, page: Page) -> None:
     page.goto(f"{app.url}/attention_maps")
-    expect(page.get_by_text("Astronaut Eileen Collins")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_text("Weights proven")).to_be_visible(timeout=PATIENCE_MS)
+    sample = page.get_by_role("combobox", name="Sample picture")
+    expect(sample).to_have_value("Astronaut Eileen Collins", timeout=PATIENCE_MS)
+    expect(page.get_by_text("Weights proven").first).to_be_visible(timeout=PATIENCE_MS)
     first_run = run_id(page)
     settled(page)
     by_cls = drawn_map(page)

@@ -148,6 +148,22 @@ def test_two_sessions_do_not_see_each_other(
     assert store.run(secret_run, None).inputs[0].kept is False
 
 
+def test_a_visitor_may_share_a_run(visit: Visit, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.settings import settings
+
+    monkeypatch.setenv("VISION_BENCH_ACCESS", "public")
+    settings.cache_clear()
+    owner = visit("attention_maps")
+    run_id = store.runs(EVERY)[0].id
+    assert visit("attention_maps", run=run_id).error
+    owner.toggle(key=f"share_{run_id}").set_value(True)
+    owner.run()
+    guest = visit("attention_maps", run=run_id)
+    assert not guest.exception and not guest.error
+    np.testing.assert_array_equal(shown_map(guest), shown_map(owner))
+    assert f"share_{run_id}" not in [toggle.key for toggle in guest.toggle]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
