@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-STATUSES = ("running", "ok", "failed", "cancelled")
+FINISHED = ("ok", "failed", "cancelled")
+STATUSES = ("running", *FINISHED)
 
 
 class NewMetric(Protocol):

@@ -32,7 +32,9 @@ def clean_json(value: Any, where: str = "parameters") -> Any:
     Raises:
         InvalidRunError: Something in it is no JSON value, or a number is not finite.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return finite(value, where)
@@ -48,7 +50,7 @@ def clean_json(value: Any, where: str = "parameters") -> Any:
 def _key(key: Any, where: str) -> str:
     if not isinstance(key, str):
         raise InvalidRunError(f"A key in {where} is {key!r}, not a string.", "Name it by a string.")
-    return key
+    return clean_text(key)
 
 
 def finite(value: float, where: str) -> float:

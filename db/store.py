@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from db import queries, reading, upkeep, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
@@ -16,6 +16,7 @@ from db.migrations import migrate
 from db.models import Artifact, Image, Run, RunArtifact, RunInput
 from db.queries import Bucket
 from db.records import (
+    FINISHED,
     CountPoint,
     Facets,
     KeptPicture,
@@ -30,7 +31,6 @@ from db.records import (
 from db.rows import artifact_rows, clean_json, clean_text, metric_rows, outcome_row
 from db.writing import RunWriter
 
-FINISHED = ("ok", "failed", "cancelled")
 CHUNK = 1_000
 """Most ids in one statement; both databases bound the number of parameters."""
 
@@ -327,12 +327,10 @@ class Store:
 
     def thumbnails(self, sha256s: Collection[str], owner: str | None) -> dict[str, bytes]:
         """Return the thumbnails of pictures by digest, of those that `owner` may see, by one query."""
-        statement = (
-            select(Image.sha256, Image.thumbnail)
-            .join(RunInput, RunInput.image_sha256 == Image.sha256)
-            .join(Run, Run.id == RunInput.run_id)
-            .where(Image.sha256.in_(set(sha256s)), reading.visible_to(owner))
+        seen = exists().where(
+            RunInput.image_sha256 == Image.sha256, Run.id == RunInput.run_id, reading.visible_to(owner)
         )
+        statement = select(Image.sha256, Image.thumbnail).where(Image.sha256.in_(set(sha256s)), seen)
         with self._database.read() as connection:
             return dict(connection.execute(statement).all())
 

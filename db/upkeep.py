@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, exists, func, or_, select
+from sqlalchemy import Connection, Engine, func, select
 
 from db.engine import Transactions
 from db.errors import StoreError
-from db.models import Artifact, Environment, Image, Run, RunArtifact, RunInput
+from db.models import Artifact, Run
 from db.queries import conditions
 from db.reading import load_runs
 from db.records import RunFilter, RunRecord
 from db.rows import sha256
+from db.writing import UNUSED
 
 EXPORT_CHUNK = 200
 
@@ -78,14 +79,6 @@ def _wrong_digests(connection: Connection) -> Iterator[str]:
 
 
 def _leftovers(connection: Connection) -> Iterator[str]:
-    unused = {
-        "images": ~exists().where(RunInput.image_sha256 == Image.sha256),
-        "artifacts": ~or_(
-            exists().where(RunArtifact.sha256 == Artifact.sha256),
-            exists().where(Image.kept_sha256 == Artifact.sha256),
-        ),
-        "environments": ~exists().where(Run.environment_id == Environment.id),
-    }
-    for (name, condition), table in zip(unused.items(), (Image, Artifact, Environment), strict=True):
-        if n := connection.scalar(select(func.count()).select_from(table).where(condition)):
-            yield f"{n} {name} belong to no run."
+    for table, unused in UNUSED.items():
+        if n := connection.scalar(select(func.count()).select_from(table).where(unused)):
+            yield f"{n} rows of {table.__tablename__} belong to no run."

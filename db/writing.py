@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from ulid import ULID
 
@@ -33,6 +33,14 @@ INSERT_TAG = insert(RunTag)
 INSERT_INPUT = insert(RunInput)
 INSERT_RUN_ARTIFACT = insert(RunArtifact)
 FIND_ENVIRONMENT = select(Environment.id).where(Environment.digest == bindparam("digest"))
+
+UNUSED: dict[type[Base], ColumnElement[bool]] = {
+    Image: ~exists().where(RunInput.image_sha256 == Image.sha256),
+    Artifact: ~exists().where(RunArtifact.sha256 == Artifact.sha256)
+    & ~exists().where(Image.kept_sha256 == Artifact.sha256),
+    Environment: ~exists().where(Run.environment_id == Environment.id),
+}
+"""Of each table whose rows are shared, which ones nothing refers to; images refer to bytes."""
 
 
 @dataclass(frozen=True)
@@ -241,12 +249,5 @@ def update_run(
 
 def delete_orphans(connection: Connection) -> None:
     """Delete the images, bytes and environments that no run refers to any more."""
-    used_image = exists().where(RunInput.image_sha256 == Image.sha256)
-    connection.execute(delete(Image).where(~used_image))
-    used_bytes = or_(
-        exists().where(RunArtifact.sha256 == Artifact.sha256),
-        exists().where(Image.kept_sha256 == Artifact.sha256),
-    )
-    connection.execute(delete(Artifact).where(~used_bytes))
-    used_environment = exists().where(Run.environment_id == Environment.id)
-    connection.execute(delete(Environment).where(~used_environment))
+    for table, unused in UNUSED.items():
+        connection.execute(delete(table).where(unused))

@@ -58,7 +58,7 @@ ENVIRONMENT = Environment("cpu", "bench", "float32", 1, {"python": "3.11"}, "")
 
 
 def measure(record: Callable[[], object], runs: int) -> float:
-    """Return how many runs a second `record` keeps, the median of some rounds; the first run is not counted."""
+    """Return how many runs a second `record` keeps (median of some rounds, without the first run)."""
     record()
     rates = []
     for _ in range(ROUNDS):

@@ -107,7 +107,7 @@ print(json.dumps([seconds, sorted(heavy)]))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     seconds, heavy = json.loads(done.stdout)
     assert heavy == []
-    assert seconds < 0.5  # a few milliseconds on an idle machine
+    assert seconds < 1  # a few milliseconds on an idle machine
 
 
 def test_processes_that_open_a_new_store_at_once_do_not_race(

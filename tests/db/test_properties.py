@@ -12,10 +12,11 @@ from db.rows import clean_text
 from tests.support.runs import Picture, draft
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text(st.characters())
+UNICODE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
+SCALARS = st.none() | st.booleans() | st.integers() | FINITE | UNICODE
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(UNICODE, inner, max_size=3),
     max_leaves=8,
 )
 ANY_TEXT = st.text(st.characters(), max_size=40)
@@ -26,7 +27,7 @@ many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthChe
 
 @many
 @given(
-    parameters=st.dictionaries(st.text(st.characters()), VALUES, max_size=4),
+    parameters=st.dictionaries(UNICODE, VALUES, max_size=4),
     note=ANY_TEXT,
     tags=st.lists(ANY_TEXT, max_size=3),
 )
@@ -35,7 +36,7 @@ def test_parameters_and_words(store: Store, parameters: dict[str, Any], note: st
     assert run.parameters == parameters
     assert run.note == clean_text(note)
     assert run.tags == tuple(sorted({clean_text(tag).strip() for tag in tags} - {""}))
-    json.dumps(run.to_json())
+    json.dumps(run.to_json(), ensure_ascii=False).encode()
 
 
 @many
@@ -78,7 +79,7 @@ def test_files_and_pictures(store: Store, names: list[str], contents: list[bytes
         ANY_TEXT,
         ANY_TEXT,
         st.integers(0, 2**31 - 1),
-        st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=3),
+        st.dictionaries(UNICODE, UNICODE, max_size=3),
         ANY_TEXT,
     )
 )

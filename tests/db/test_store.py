@@ -1,6 +1,5 @@
-"""The contract of the store, on every backend."""
+"""Runs in and out, whose they are, and what may change: on every backend."""
 
-import json
 import math
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
@@ -8,21 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import update
 
 from core.runs import Metric
 from db import RunFilter, Store
-from db.errors import InvalidRunError, RunNotFoundError, StoreError
-from db.models import Artifact, Base, Environment, Image, Run, Worker
-from tests.support.runs import GPU, Input, Picture, draft, text_file
+from db.errors import InvalidRunError, RunNotFoundError
+from db.models import Artifact, Environment, Image, Run, Worker
+from tests.support.runs import CAT, DOG, GPU, Input, Picture, draft, rows_of, text_file
 
 EVERYTHING = RunFilter()
-CAT, DOG = Picture("cat.png", b"bytes of a cat"), Picture("dog.png", b"bytes of a dog", width=7)
-
-
-def rows_of(store: Store, table: type[Base]) -> int:
-    with store._database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 # Recording
@@ -75,9 +68,16 @@ def test_a_recorded_run_comes_back_whole(store: Store) -> None:
 def test_a_failed_run_keeps_what_went_wrong_whatever_its_text(store: Store) -> None:
     message = "cannot read \x00 \ud800 of 'x'"
     run_id = store.record(
-        draft(status="failed", duration_ms=None, error_class="InputError", error_message=message)
+        draft(
+            status="failed",
+            duration_ms=None,
+            parameters={"file\ud800": "name\x00"},
+            error_class="InputError",
+            error_message=message,
+        )
     )
     run = store.run(run_id, "ada")
+    assert run.parameters == {"file\ufffd": "name\ufffd"}
     assert (run.status, run.error_class, run.duration_ms) == ("failed", "InputError", None)
     assert run.error_message == "cannot read \ufffd \ufffd of 'x'"
 
@@ -320,204 +320,3 @@ def test_the_view_changes_and_the_parameters_do_not(store: Store) -> None:
     assert run.parameters["layer"] == 3
     with pytest.raises(InvalidRunError, match="view"):
         store.set_view(run_id, "ada", {"when": datetime.now(UTC)})
-
-
-# Lists
-
-
-@pytest.fixture
-def history(store: Store) -> Store:
-    for i, (kind, model, status, ms) in enumerate(
-        [
-            ("attention", "vit_tiny", "ok", 30.0),
-            ("attention", "vit_base", "ok", 10.0),
-            ("training", "vit_tiny", "failed", None),
-            ("attention", "vit_tiny", "cancelled", 20.0),
-        ]
-    ):
-        environment = GPU if i == 1 else draft().environment
-        run = draft(kind=kind, model_id=model, status=status, duration_ms=ms, environment=environment)
-        store.record(replace(run, tags=["odd"] if i % 2 else ["even", "all"], note=str(i)))
-    store.record(draft(owner="bob", kind="secret"))
-    return store
-
-
-def notes(store: Store, where: RunFilter, **order: Any) -> list[str]:
-    return [run.note for run in store.runs(where, **order)]
-
-
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        (RunFilter(owner="ada"), "3210"),
-        (RunFilter(owner="ada", kinds=("training",)), "2"),
-        (RunFilter(owner="ada", kinds=("training", "attention"), models=("vit_tiny",)), "320"),
-        (RunFilter(owner="ada", statuses=("ok",)), "10"),
-        (RunFilter(owner="ada", devices=("cuda:0",)), "1"),
-        (RunFilter(owner="ada", tags=("odd",)), "31"),
-        (RunFilter(owner="ada", tags=("odd", "all")), "3210"),
-        (RunFilter(owner="ada", kinds=("nothing",)), ""),
-        (RunFilter(owner="nobody"), ""),
-    ],
-)
-def test_a_filter_narrows(history: Store, where: RunFilter, expected: str) -> None:
-    assert notes(history, where) == list(expected)
-    assert history.count(where) == len(expected)
-    assert [run.note for run in history.export(where)] == list(expected)
-
-
-def test_times_bound_exactly(history: Store) -> None:
-    times = [run.time for run in history.runs(RunFilter(owner="ada"), descending=False)]
-    since, microsecond = times[1], timedelta(microseconds=1)
-    at_or_after = sum(t >= since for t in times)
-    assert history.count(RunFilter(owner="ada", since=since)) == at_or_after
-    assert history.count(RunFilter(owner="ada", until=since)) == len(times) - at_or_after
-    assert history.count(RunFilter(owner="ada", since=since + microsecond)) == sum(t > since for t in times)
-    assert history.count(RunFilter(owner="ada", until=since + microsecond)) == sum(t <= since for t in times)
-
-
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [
-        ({}, "3210"),
-        ({"descending": False}, "0123"),
-        ({"order_by": "duration"}, "0312"),
-        ({"order_by": "duration", "descending": False}, "1302"),
-        ({"order_by": "model", "descending": False}, "1320"),
-        ({"order_by": "status"}, "1023"),
-        ({"order_by": "device"}, "1320"),
-        ({"order_by": "kind"}, "2310"),
-        ({"limit": 2}, "32"),
-        ({"limit": 2, "offset": 1}, "21"),
-    ],
-)
-def test_a_list_is_ordered(history: Store, order: dict[str, Any], expected: str) -> None:
-    assert notes(history, RunFilter(owner="ada"), **order) == list(expected)
-
-
-def test_an_unknown_order_is_a_bug_of_the_caller(store: Store) -> None:
-    with pytest.raises(ValueError, match="order_by is 'id; DROP TABLE run'"):
-        store.runs(EVERYTHING, order_by="id; DROP TABLE run")
-
-
-def test_facets_count_what_is_there(history: Store) -> None:
-    found = history.facets(RunFilter(owner="ada"))
-    assert list(found.kinds.items()) == [("attention", 3), ("training", 1)]
-    assert list(found.models.items()) == [("vit_tiny", 3), ("vit_base", 1)]
-    assert list(found.statuses.items()) == [("ok", 2), ("cancelled", 1), ("failed", 1)]
-    assert list(found.devices.items()) == [("cpu", 3), ("cuda:0", 1)]
-
-
-def test_a_long_list_takes_two_queries(store: Store) -> None:
-    for i in range(20):
-        store.record(draft(tags=[f"tag {i}"], pictures={"picture": CAT, "mask": DOG}))
-    statements: list[str] = []
-    event.listen(store._database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    runs = store.runs(RunFilter(owner="ada"))
-    assert len(runs) == 20
-    assert {run.picture_sha256 for run in runs} == {CAT.sha256}
-    assert runs[0].tags == ("tag 19",)
-    assert len(statements) == 2
-    assert store.thumbnails([r.picture_sha256 for r in runs if r.picture_sha256], "ada") == {
-        CAT.sha256: CAT.thumbnail
-    }
-    assert len(statements) == 3
-
-
-# Deleting
-
-
-def test_deleting_takes_along_what_nobody_else_refers_to(store: Store) -> None:
-    only, both = text_file("only", "mine alone"), text_file("both", "everybody's")
-    doomed = store.record(
-        draft(environment=GPU, pictures={"a": CAT, "b": DOG}, artifacts=[only, both], tags=["x"])
-    )
-    stays = store.record(draft(owner="bob", pictures={"picture": CAT}, artifacts=[both]))
-    assert store.delete([doomed, doomed, "0" * 26, stays], "ada") == 1
-    assert [rows_of(store, table) for table in (Run, Image, Artifact, Environment)] == [1, 1, 2, 1]
-    assert store.picture_data(stays, "picture", "bob") == CAT.data
-    assert store.artifact(stays, "both", "bob") == b"everybody's"
-    assert store.check() == ()
-    assert store.delete([stays], None) == 1
-    assert sum(rows_of(store, mapper.class_) for mapper in Base.registry.mappers) == 0
-
-
-def test_a_store_records_on_after_another_deleted_its_environment_and_picture(url: str) -> None:
-    with Store.open(url) as store, Store.open(url) as other:
-        run = draft(pictures={"picture": CAT})
-        assert other.delete([store.record(run)], None) == 1
-        again = store.record(run)
-        assert other.picture_data(again, "picture", "ada") == CAT.data
-        assert other.run(again, "ada").environment.device == "cpu"
-
-
-def test_many_runs_are_deleted_at_once(store: Store) -> None:
-    ids = [store.record(draft(metrics=[])) for _ in range(3)]
-    assert store.delete([f"{i:026}" for i in range(2500)] + ids, "ada") == 3
-
-
-def test_pruning_takes_old_finished_runs(store: Store) -> None:
-    old = store.record(draft(pictures={"picture": CAT}))
-    running = store.start(draft())
-    bobs = store.record(draft(owner="bob"))
-    time = store.run(bobs, None).time
-    assert store.prune(time + timedelta(seconds=1), owner="ada") == 1
-    with pytest.raises(RunNotFoundError):
-        store.run(old, "ada")
-    assert store.run(running, "ada").status == "running"
-    assert store.prune(time) == 0
-    assert store.prune(time + timedelta(seconds=1)) == 1
-    assert rows_of(store, Image) == 0
-
-
-# For the operator
-
-
-def test_an_export_is_json_and_complete(store: Store) -> None:
-    ids = [store.record(draft(pictures={"picture": CAT}, tags=[f"{i}"])) for i in range(5)]
-    lines = [json.loads(json.dumps(run.to_json())) for run in store.export(EVERYTHING)]
-    assert [line["id"] for line in lines] == ids[::-1]
-    assert lines[0]["tags"] == ["4"]
-    assert lines[0]["inputs"][0]["sha256"] == CAT.sha256
-    assert datetime.fromisoformat(lines[0]["time"]) == store.run(ids[-1], None).time
-    assert [run.id for run in store.export(EVERYTHING, limit=2)] == ids[:2:-1]
-
-
-def test_an_export_goes_over_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.upkeep.EXPORT_CHUNK", 2)
-    ids = [store.record(draft()) for _ in range(5)]
-    for limit in (None, 0, 1, 2, 3, 4, 5, 6):
-        assert [run.id for run in store.export(EVERYTHING, limit=limit)] == ids[::-1][:limit]
-
-
-def test_a_backup_holds_everything_and_is_never_overwritten(store: Store, tmp_path: Path) -> None:
-    run_id = store.record(draft(pictures={"picture": CAT}))
-    copy = tmp_path / "backup.sqlite3"
-    if store._database.engine.dialect.name == "postgresql":
-        with pytest.raises(StoreError) as caught:
-            store.backup(copy)
-        assert "pg_dump" in caught.value.remedy
-        assert not copy.exists()
-        return
-    store.backup(copy)
-    later = store.record(draft())
-    with pytest.raises(StoreError, match="exists already"):
-        store.backup(copy)
-    assert not list(tmp_path.glob("*.part"))
-    with Store.open(f"sqlite:///{copy}") as opened:
-        assert opened.check() == ()
-        assert opened.picture_data(run_id, "picture", "ada") == CAT.data
-        assert opened.count(EVERYTHING) == 1
-        with pytest.raises(RunNotFoundError):
-            opened.run(later, None)
-
-
-def test_check_names_what_is_wrong(store: Store) -> None:
-    run_id = store.record(draft(pictures={"picture": CAT}, artifacts=[text_file("a", "1")]))
-    assert store.check() == ()
-    with store._database.engine.begin() as connection:
-        connection.execute(update(Artifact).where(Artifact.sha256 == CAT.sha256).values(data=b"not a cat"))
-    assert store.check() == (f"The bytes of {CAT.sha256} are not those that were stored.",)
-    with store._database.engine.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM run WHERE id = '{run_id}'")
-    assert "1 images belong to no run." in store.check()

@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func, select
+
 from core.runs import Artifact, Environment, Metric, RunDraft
+from db import Store
+from db.models import Base
 
 CPU = Environment("cpu", "Test CPU", "float32", 2, {"python": "3.11", "torch": "2"}, "0123abc")
 GPU = Environment("cuda:0", "Test GPU", "float16", 2, {"python": "3.11", "torch": "2"}, "0123abc")
@@ -28,6 +32,9 @@ class Picture:
     @property
     def thumbnail(self) -> bytes:
         return b"thumbnail of " + self.data[:8]
+
+
+CAT, DOG = Picture("cat.png", b"bytes of a cat"), Picture("dog.png", b"bytes of a dog", width=7)
 
 
 @dataclass(frozen=True)
@@ -68,3 +75,9 @@ def draft(
 def text_file(name: str, text: str) -> Artifact:
     """Return an artifact."""
     return Artifact(name, "text/plain", text.encode())
+
+
+def rows_of(store: Store, table: type[Base]) -> int:
+    """Return how many rows a table of a store has."""
+    with store._database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0
