@@ -48,7 +48,7 @@ def overlay_png(
     colours = Image.fromarray(colour_table(colour_map)[index])  # H W 3
     mixed = Image.composite(colours, Image.fromarray(image.rgb), share)
     buffer = io.BytesIO()
-    (_with_bar(mixed, low, high, colour_map) if colour_bar else mixed).save(buffer, "PNG")
+    (_with_bar(mixed, low, high, colour_map) if colour_bar else mixed).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 

@@ -114,7 +114,7 @@ def to_picture(
     """
     x0, y0, x1, y1 = frame.box
     across = _spread(values.T, width, x0, x1, smooth)  # width rows
-    return _spread(across.T, height, y0, y1, smooth)  # height width
+    return _spread(np.ascontiguousarray(across.T), height, y0, y1, smooth)  # height width
 
 
 def _spread(
@@ -127,7 +127,10 @@ def _spread(
     share = (place - before).astype(np.float32)[:, None]
     out: NDArray[np.float32] = values[before]
     if smooth:
-        out += (values[np.minimum(before + 1, n - 1)] - out) * share
+        step = values[np.minimum(before + 1, n - 1)]  # in place: a picture may have 40 megapixels
+        step -= out
+        step *= share
+        out += step
     out[(at < 0) | (at >= 1)] = np.nan
     return out
 
