@@ -37,7 +37,7 @@ class TrainConfig:
     start_from: Path | None = None
     """Checkpoint whose weights to begin with (its positions are interpolated); random ones without."""
     resume: bool = False
-    """Go on with a training that was killed; `epochs`, `lr` and the focus may be other ones from there on."""
+    """Go on with a training that was killed; epochs, rate, shift and focus may be others from there on."""
     seed: int = 0
     image_size: int = 64
     patch_size: int = 8
@@ -66,6 +66,8 @@ class TrainConfig:
     label_smoothing: float = 0.0
     dense_weight: float = 1.0
     """Weight of the loss on patches where exact masks are known; 0 learns from the picture's class alone."""
+    shift_px: int = 0
+    """Pixels by which each picture is moved at random, at most, in each direction."""
     focus_share: float = 0.0
     """Share of the steps, at the start, that see only `focus_side` x `focus_side` patches around the largest
     object: they cost less and teach shapes sooner. Needs exact masks."""
@@ -86,7 +88,7 @@ class TrainConfig:
         self._require("workers", steady, "1 where there is dropout, or runs would not repeat")
         for name in ("lr", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "dense_weight", "seed"):
+        for name in ("weight_decay", "dense_weight", "shift_px", "seed"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("dropout", "warmup_share", "label_smoothing", "focus_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
@@ -140,7 +142,7 @@ class TrainConfig:
 
     def fixed(self) -> dict[str, Any]:
         """Return the part of `as_json` that must stay the same when a training is resumed."""
-        changeable = ("epochs", "lr", "focus_share", "focus_side")
+        changeable = ("epochs", "lr", "shift_px", "focus_share", "focus_side")
         return {name: value for name, value in self.as_json().items() if name not in changeable}
 
     def as_json(self) -> dict[str, Any]:

@@ -99,19 +99,33 @@ def drawn(size: int, seed: int, start: int, count: int) -> NDArray[np.int64]:
 
 
 def make_batch(
-    pictures: Pictures, indices: NDArray[np.int64], rng: np.random.Generator | None = None
+    pictures: Pictures, indices: NDArray[np.int64], rng: np.random.Generator | None = None, shift_px: int = 0
 ) -> Batch:
-    """Return the pictures at `indices`; with `rng`, each with its colour channels in a random order."""
+    """Return the pictures at `indices`.
+
+    With `rng`, each has its colour channels in a random order and is moved by up to `shift_px` pixels in each
+    direction, its edge repeated; what a patch shows is taken to stay the same.
+    """
     rgb = pictures.rgb[indices]  # B S S 3
     if rng is not None:
         channels = rng.permuted(np.tile(np.arange(3), (len(indices), 1)), axis=1)  # B 3
         rgb = np.take_along_axis(rgb, channels[:, None, None, :], axis=3)
+        if shift_px:
+            rgb = _shifted(rgb, rng.integers(-shift_px, shift_px + 1, (len(indices), 2)))
     labels = torch.from_numpy(pictures.labels[indices])
     if pictures.patch_classes is None or pictures.patch_largest is None:
         return Batch(normalise(rgb), labels)
     classes = torch.from_numpy(pictures.patch_classes[indices].astype(np.int64)).flatten(1)  # B N
     largest = torch.from_numpy(pictures.patch_largest[indices].astype(np.float32)).flatten(1)  # B N
     return Batch(normalise(rgb), labels, classes, largest)
+
+
+def _shifted(rgb: NDArray[np.uint8], by: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return pictures B S S 3, each moved down and right by its row of `by` (B 2)."""
+    places = np.arange(rgb.shape[1]) - by[..., None]  # B 2 S
+    rows, columns = np.clip(places, 0, rgb.shape[1] - 1).transpose(1, 0, 2)  # B S each
+    moved: NDArray[np.uint8] = rgb[np.arange(len(rgb))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved
 
 
 def digits(size: int) -> tuple[Pictures, Pictures]:

@@ -200,7 +200,8 @@ class Trainer:
         config, count = self.config, self.config.pictures_per_step
         indices = drawn(len(self.train), config.seed, self.step * count, count)
         rng = np.random.default_rng((config.seed, self.step, 1))
-        batches = [make_batch(self.train, part, rng) for part in indices.reshape(config.accumulation, -1)]
+        parts = indices.reshape(config.accumulation, -1)
+        batches = [make_batch(self.train, part, rng, config.shift_px) for part in parts]
         if self.step < config.focus_share * config.total_steps:
             grid = self.learner.vit.position.grid
             batches = [batch.focused(config.focus_side, grid) for batch in batches]

@@ -116,6 +116,22 @@ def test_recolouring_only_swaps_channels() -> None:
     assert 0.5 < (plain != recoloured).flatten(1).any(dim=1).float().mean() < 1  # a sixth stay as they were
 
 
+def test_a_moved_picture_repeats_its_edge() -> None:
+    """Each moved picture is one of the nine that a move by up to a pixel gives, by np.pad."""
+    data = pictures(32)
+    moved = make_batch(data, np.arange(32), np.random.default_rng(2), shift_px=1).pixels
+    channels = make_batch(data, np.arange(32), np.random.default_rng(2)).pixels  # the same order of colours
+    padded = np.pad(channels.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    seen = set()
+    for found, source in zip(moved.numpy(), padded, strict=True):
+        places = [
+            (y, x) for y in range(3) for x in range(3) if (source[:, y : y + 16, x : x + 16] == found).all()
+        ]
+        assert len(places) == 1
+        seen.add(places[0])
+    assert len(seen) == 9
+
+
 def test_a_focused_batch_is_the_window_around_the_largest_object() -> None:
     batch = make_batch(pictures(), np.arange(4))
     focused = batch.focused(2, (4, 4))
