@@ -65,20 +65,8 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 
 def test_ctrl_c_is_130_and_a_cancelled_run(tmp_path: Path) -> None:
-    arguments = [
-        "train",
-        "vit",
-        "--data",
-        "digits",
-        "--image-size",
-        "32",
-        "--patch-size",
-        "4",
-        "--dim",
-        "16",
-        "--heads",
-        "2",
-    ]
+    small = "--image-size 32 --patch-size 8 --dim 16 --heads 2 --depth 1 --save-every 1"
+    arguments = ["train", "vit", "--data", "digits", *small.split()]
     arguments += ["--epochs", "100000", "--out", str(tmp_path / "vit.safetensors"), "--work", str(tmp_path)]
     command = [sys.executable, "-m", "core", *arguments, "--json"]
     with subprocess.Popen(
