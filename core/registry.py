@@ -3,14 +3,16 @@
     shipped/NAME       a checkpoint of this repository, with its card, in the checkpoints folder
     timm/NAME          published weights, by timm's name (architecture.tag)
     hf/ORG/NAME        published weights on the Hugging Face hub; hf/ORG/NAME@REVISION for one revision
-    file/PATH          a weights file or a model folder on this machine
+    file/PATH          a weights file or a model folder, in the checkpoints folder or anywhere on this machine
     random/NAME        a timm architecture with random weights from seed 0, as a control
 
 Facts that are published stand in `catalog/*.toml`; those of a shipped checkpoint in its card.
 """
 
 import difflib
+import json
 import logging
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +28,14 @@ TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
 VIT_TASKS = ("classification", "attention", "features")
 CATALOG = Path(__file__).with_name("catalog")
-_log = logging.getLogger(__name__)
-
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+FIRST = "vit-scenes"
+"""The shipped checkpoint that is listed first: what pages start with."""
+PLAIN_MODULES = ("vision_transformer", "vision_transformer_relpos", "deit", "eva", "beit")
+"""Modules of timm whose networks have one grid of patches and plain attention."""
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,14 @@ class ModelSpec:
 
 
 def catalog() -> tuple[ModelSpec, ...]:
-    """Return the shipped checkpoints, then the published models."""
-    return (*_shipped(settings().checkpoints), *_published())
+    """Return the shipped checkpoints, other weights in their folder, then the published models."""
+    folder = settings().checkpoints
+    return (*_shipped(folder), *_own(folder), *_published())
 
 
 def _shipped(folder: Path) -> tuple[ModelSpec, ...]:
-    return tuple(spec for card in sorted(folder.glob("*.json")) if (spec := _shipped_spec(card)))
+    cards = sorted(folder.glob("*.json"), key=lambda card: (card.stem != FIRST, card.stem))
+    return tuple(spec for card in cards if (spec := _shipped_spec(card)))
 
 
 def _shipped_spec(path: Path) -> ModelSpec | None:
@@ -74,6 +83,8 @@ def _shipped_spec(path: Path) -> ModelSpec | None:
         card = read_card(path)
     except InputError as error:  # one broken card must not hide every other model
         _log.warning("%s", error)
+        return None
+    if card.architecture.class_name != "VisionTransformer":
         return None
     return ModelSpec(
         id=f"shipped/{path.stem}",
@@ -86,6 +97,20 @@ def _shipped_spec(path: Path) -> ModelSpec | None:
         license=card.licence,
         note=card.note,
     )
+
+
+def _own(folder: Path) -> tuple[ModelSpec, ...]:
+    """Return the weights without a card, and the model folders, that a person put into `folder`."""
+    if not folder.is_dir():
+        return ()
+    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return tuple(_file(f"file/{path.name}") for path in entries if _is_own(path))
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "config.json").exists()
+    return path.suffix in WEIGHTS_SUFFIXES and not path.with_suffix(".json").exists()
 
 
 @lru_cache(maxsize=1)
@@ -122,13 +147,20 @@ def resolve(name: str) -> ModelSpec:
         InputError: There is no such model; the message offers the nearest names.
     """
     name = name.strip()
+    if not name:
+        raise InputError("No model was named.", f"Name one, such as {catalog()[0].id}.")
+    found = _parse(name)
+    return next((spec for spec in catalog() if spec.id == found.id), found)
+
+
+def _parse(name: str) -> ModelSpec:
+    """Return what `name` says of itself, without the facts that the catalog knows."""
     if listed := next((spec for spec in catalog() if spec.id == name), None):
         return listed
     for prefix, find in _FINDERS.items():
         if name.startswith(prefix):
             return find(name)
-    path = Path(name)
-    if name.startswith(("/", "./", "../", "~")) or path.suffix in WEIGHTS_SUFFIXES or path.is_dir():
+    if name.startswith(("/", "./", "../", "~")) or name.endswith(WEIGHTS_SUFFIXES) or _exists(Path(name)):
         return _file(f"file/{name}")
     if name.count("/") == 1:
         return _huggingface(f"hf/{name}")
@@ -147,26 +179,32 @@ def _timm(name: str) -> ModelSpec:
 def _checked_timm(name: str) -> ModelSpec:
     import timm
 
-    model = name.partition("/")[2]
+    prefix, _, model = name.partition("/")
     architecture = model.partition(".")[0]
-    known = timm.list_models(pretrained=False) if "." not in model else timm.list_pretrained()
-    if not timm.is_model(architecture) or ("." in model and model not in known):
-        raise _unknown(name, [f"timm/{known_name}" for known_name in known])
-    if "." not in model and name.startswith("timm/") and (default := timm.get_pretrained_cfg(architecture)):
-        name = f"timm/{architecture}.{default.tag}" if default.tag else name
+    plain = timm.list_models(module=PLAIN_MODULES)
+    if architecture in timm.list_models() and architecture not in plain:
+        raise InputError(
+            f"{architecture} is not a plain vision transformer.",
+            "Choose a vit_…, deit…, eva… or beit… model.",
+        )
+    known = (*plain, *timm.list_models(module=PLAIN_MODULES, pretrained=True))
+    if model not in known:
+        raise _unknown(name, [f"{prefix}/{other}" for other in known])
+    if prefix == "timm" and model == architecture and (default := timm.get_pretrained_cfg(model).tag):
+        name = f"{name}.{default}"
     return _timm(name)
 
 
 def _huggingface(name: str) -> ModelSpec:
     repository, _, revision = name.removeprefix("hf/").partition("@")
-    if repository.count("/") != 1 or not all(repository.split("/")):
+    if not HUB_NAME.fullmatch(repository):
         raise _unknown(name, [])
     return ModelSpec(name, repository, "huggingface", VIT_TASKS, repository, revision or "main")
 
 
 def _file(name: str) -> ModelSpec:
-    path = Path(name.removeprefix("file/")).expanduser().resolve()
-    if not path.exists():
+    path, short = _located(name.removeprefix("file/"))
+    if not _exists(path):
         raise InputError(f"There is no file or folder {path}.", "Check the path of the model.")
     if path.is_file() and path.suffix not in WEIGHTS_SUFFIXES:
         raise InputError(
@@ -174,9 +212,26 @@ def _file(name: str) -> ModelSpec:
             f"Give a {', '.join(WEIGHTS_SUFFIXES)} file or a model folder.",
         )
     stat = path.stat()
-    return ModelSpec(
-        f"file/{path}", path.name, "file", VIT_TASKS, str(path), f"{stat.st_size}-{stat.st_mtime_ns}"
-    )
+    revision = f"{stat.st_size}-{stat.st_mtime_ns}"
+    return ModelSpec(f"file/{short}", path.name, "file", VIT_TASKS, str(path), revision)
+
+
+def _located(name: str) -> tuple[Path, str]:
+    """Return the path that `name` means, and what to call it: in the checkpoints folder, its bare name."""
+    folder = settings().checkpoints.resolve()
+    try:
+        path = Path(name).expanduser()
+        path = (folder / path if _exists(folder / path) else path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, or no possible path
+        raise InputError(f"{name!r} is not a path.", "Check the path of the model.") from error
+    return path, str(path.relative_to(folder) if path.parent == folder else path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with characters that no path has
+        return False
 
 
 def _shipped_or_unknown(name: str) -> ModelSpec:
@@ -205,10 +260,36 @@ def _unknown(name: str, others: list[str]) -> InputError:
 
 def available(spec: ModelSpec) -> bool:
     """Say whether a model can be loaded right now, without a network."""
-    if spec.source in ("shipped", "file"):
-        return Path(spec.weights).exists()
     if spec.is_random:
         return True
-    if spec.source == "timm":
-        return cached_weights(f"timm/{spec.weights}") is not None
-    return cached_weights(spec.weights, spec.revision) is not None
+    if spec.source in ("timm", "huggingface"):
+        return (
+            cached_weights(_repository(spec), "main" if spec.source == "timm" else spec.revision) is not None
+        )
+    return _is_whole(Path(spec.weights))
+
+
+def _repository(spec: ModelSpec) -> str:
+    """Return the hub repository of a published model; for listed ones without importing timm."""
+    if spec.source == "huggingface":
+        return spec.weights
+    if any(spec.id == listed.id for listed in _published()):
+        return f"timm/{spec.weights}"
+    import timm
+
+    return timm.get_pretrained_cfg(spec.weights).hf_hub_id or f"timm/{spec.weights}"
+
+
+def _is_whole(path: Path) -> bool:
+    """Say whether a model is there; a safetensors file must be as long as its header says."""
+    if path.suffix != ".safetensors":
+        return _exists(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, size)))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return False
+    return size == 8 + length + max(ends, default=0)
