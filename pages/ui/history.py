@@ -149,7 +149,7 @@ def actions(where: RunFilter, selected: list[RunSummary], total: int) -> None:
     with st.container(horizontal=True):
         if len(selected) == 1 and selected[0].kind in PAGES:
             page = PAGES[selected[0].kind]
-            if st.button("Open", icon=":material/open_in_new:", type="primary"):
+            if st.button("Open this run", icon=":material/open_in_new:", type="primary"):
                 st.switch_page(page, query_params={"run": selected[0].id})
         if selected and st.button(f"Delete {len(selected)} selected", icon=":material/delete:"):
             _confirm_delete([run.id for run in selected])

@@ -53,11 +53,20 @@ def number(page: Page, label: str) -> Locator:
     return page.get_by_role("spinbutton", name=label, exact=True)
 
 
+def select_first_row(page: Page) -> None:
+    """Click the box in front of the first row; the table is one canvas under a transparent scroller."""
+    grid = page.get_by_test_id("stDataFrame").last
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 18, box["y"] + 58)
+
+
 def test_from_picture_to_history_and_back(app: App, page: Page) -> None:
-    page.goto(f"{app.url}/attention_maps")
+    page.goto(f"{app.url}/attention_maps", timeout=PATIENCE_MS)
     sample = page.get_by_role("combobox", name="Sample picture")
     expect(sample).to_have_value("Astronaut Eileen Collins", timeout=PATIENCE_MS)
-    expect(page.get_by_text("Weights proven").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Rows sum to 1 within")).to_be_visible(timeout=PATIENCE_MS)
     first_run = run_id(page)
     settled(page)
     by_cls = drawn_map(page)
@@ -80,11 +89,9 @@ def test_from_picture_to_history_and_back(app: App, page: Page) -> None:
     expect(page.get_by_role("heading", name="History")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("1 run", exact=False).first).to_be_visible(timeout=PATIENCE_MS)
     settled(page)
-    grid = page.get_by_test_id("stDataFrame").last.locator("canvas").first
-    grid.scroll_into_view_if_needed()
-    grid.click(position={"x": 18, "y": 58})  # the box in front of the first row
+    select_first_row(page)
     expect(page.get_by_role("heading", name=f"Run {first_run}")).to_be_visible(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="Open this run").click()
 
     expect(page.get_by_role("heading", name="Attention maps")).to_be_visible(timeout=PATIENCE_MS)
     expect(number(page, "Row")).to_have_value(str(int(rows * 0.3)), timeout=PATIENCE_MS)
@@ -97,10 +104,10 @@ def test_the_address_of_a_run_works_in_another_browser(app: App, browser: Browse
     """Also the very first request for a page's own address goes through the router."""
     first, second = browser.new_context(), browser.new_context()
     mine, other = first.new_page(), second.new_page()
-    mine.goto(f"{app.url}/attention_maps")
+    mine.goto(f"{app.url}/attention_maps", timeout=PATIENCE_MS)
     shown_run = run_id(mine)
     settled(mine)
-    other.goto(mine.url)
+    other.goto(mine.url, timeout=PATIENCE_MS)
     expect(other.get_by_text("computed again")).to_be_visible(timeout=PATIENCE_MS)
     assert run_id(other) == shown_run
     assert other.get_by_role("link", name="Attention maps").count() == 1
@@ -114,10 +121,10 @@ def test_a_narrow_window_scrolls_nothing_sideways(app: App, browser: Browser) ->
     page: Any = context.new_page()
     for path, sign in (
         ("", "This machine"),
-        ("attention_maps", "Weights proven"),
+        ("attention_maps", "Rows sum to 1 within"),
         ("history", "Runs over time"),
     ):
-        page.goto(f"{app.url}/{path}")
+        page.goto(f"{app.url}/{path}", timeout=PATIENCE_MS)
         expect(page.get_by_text(sign).first).to_be_visible(timeout=PATIENCE_MS)
         settled(page)
         wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
