@@ -113,4 +113,6 @@ def describe_data(config: TrainConfig) -> str:
             f" The first {config.focus_share:.0%} of the steps saw only {side} x {side} patches around the"
             " largest object."
         )
+    if config.shift_px:
+        said += f" Pictures were moved at random by up to {config.shift_px} pixels."
     return said
