@@ -35,8 +35,7 @@ class VisionModel:
     def forward(self, pixels: "Tensor") -> "Tensor":
         """Return logits B C of pixels B 3 H W; without a classifier, the model's own pooled features B D."""
         output = self.module(pixels)
-        if hasattr(output, "logits"):  # a transformers classifier
-            return output.logits  # type: ignore[no-any-return]
-        if hasattr(output, "last_hidden_state"):  # a transformers backbone
-            return output.last_hidden_state[:, 0]  # type: ignore[no-any-return]
-        return output  # type: ignore[no-any-return]
+        if hasattr(output, "last_hidden_state"):  # a backbone of transformers
+            output = output.last_hidden_state[:, 0]  # B D
+        logits: Tensor = getattr(output, "logits", output)  # a classifier of transformers wraps them
+        return logits
