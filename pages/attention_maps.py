@@ -33,7 +33,7 @@ page_head(
 
 with page_errors():
     reopened = open_requested_run(PAGE)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([3, 2], gap="large")
     with left:
         image = picture_picker(PAGE)
     with right:
@@ -44,14 +44,15 @@ with page_errors():
         st.stop()
     shown = attention_result(image, spec, fit, PAGE, reopened)
 
-    left, right = st.columns([3, 2], gap="medium")
     with right:
         view = view_controls(PAGE, shown.result)
     with left:
+        map_place = st.container()
         looks = look_controls(PAGE)
-        drawn = draw(PAGE, image, shown, view, looks)
+        with map_place:
+            drawn = draw(PAGE, image, shown, view, looks)
     with right:
-        findings(shown, view, drawn)
+        findings(shown, drawn)
     all_heads(PAGE, shown, view, looks)
     downloads(image, spec, shown, view, drawn, looks)
     run_footer(

@@ -9,7 +9,6 @@ from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -34,6 +33,7 @@ from pages.ui.session import store, visitor
 from pages.ui.text import local_time, small
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -62,7 +62,7 @@ def draw(page: str, image: ImageInput, shown: Shown, view: View, looks: Looks) -
         colour_map=looks.colour_map,
         opacity=looks.opacity,
         smooth=looks.smooth,
-        height_px=int(min(620, max(260, 640 * image.height / image.width))),
+        height_px=int(min(560, max(240, 520 * image.height / image.width))),
     )
     key = f"{page}_chart"
     st.plotly_chart(
@@ -109,24 +109,28 @@ def _keep_view(shown: Shown, view: View) -> None:
         return
 
 
-def findings(shown: Shown, view: View, drawn: Drawn) -> None:
+def findings(shown: Shown, drawn: Drawn) -> None:
     """Draw what the numbers say: the check, the classes, where the attention went."""
     _badge(shown)
     _predictions(shown)
-    prefix = float(drawn.row[: shown.result.attention.prefix_tokens].sum())
-    total = float(drawn.row.sum())
-    peak = np.unravel_index(int(drawn.values.argmax()), drawn.values.shape)
     rows, columns = drawn.values.shape
-    facts = [
-        f"Strongest patch: row {peak[0]}, column {peak[1]} with {drawn.values.max():.2e} "
-        f"({drawn.values.max() / max(float(drawn.values.mean()), 1e-12):.1f} x the mean patch).",
-        f"{_percent(prefix / total)} of this attention stays on the {shown.result.attention.prefix_tokens} "
-        "tokens that are no patch (CLS, registers) and is not in the map."
-        if shown.result.attention.prefix_tokens
-        else "Every token of this model is a patch.",
-        f"{rows} x {columns} patches, {len(drawn.row)} tokens.",
-    ]
-    st.markdown("\n".join(f"- {fact}" for fact in facts))
+    row, column = divmod(int(drawn.values.argmax()), columns)
+    largest = float(drawn.values.max())
+    st.markdown(
+        f"- Strongest patch: row {row}, column {column} with {largest:.2e} "
+        f"({largest / max(float(drawn.values.mean()), 1e-12):.1f} x the mean patch).\n"
+        f"- {_prefix_fact(shown, drawn)}\n"
+        f"- {rows} x {columns} patches, {len(drawn.row)} tokens."
+    )
+
+
+def _prefix_fact(shown: Shown, drawn: Drawn) -> str:
+    prefix = shown.result.attention.prefix_tokens
+    if prefix == 0:
+        return "Every token of this model is a patch."
+    which = "the CLS token" if prefix == 1 else f"the {prefix} tokens in front (CLS, registers)"
+    share = float(drawn.row[:prefix].sum()) / float(drawn.row.sum())
+    return f"{_percent(share)} of this attention goes to {which} and is not in the map."
 
 
 def _percent(share: float) -> str:

@@ -42,7 +42,7 @@ def model_picker(page: str, task: str, label: str = "Model") -> ModelSpec:
     spec = listed.get(chosen) or resolve(chosen)
     facts = [
         f"{count(spec.parameters)} parameters" if spec.parameters else "",
-        spec.license,
+        f"licence {spec.license}",
         plain(spec.note),
     ]
     st.caption(" · ".join(fact for fact in facts if fact))

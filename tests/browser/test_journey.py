@@ -39,7 +39,7 @@ def picture_area(page: Page) -> dict[str, float]:
 def run_id(page: Page) -> str:
     footer = page.get_by_text(RUN_ID).first
     expect(footer).to_be_visible(timeout=PATIENCE_MS)
-    match = RUN_ID.search(footer.inner_text())
+    match = RUN_ID.search(footer.inner_text(timeout=PATIENCE_MS))
     assert match
     return match.group(1)
 
