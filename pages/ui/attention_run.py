@@ -148,11 +148,16 @@ def _has_what_is_asked(result: AttendResult, page: str) -> bool:
 
 
 def _repeats(run: RunRecord, image: ImageInput, spec: ModelSpec, fit: Fit) -> bool:
-    """Say whether these inputs are those of a stored run, so that showing it again is not a new run."""
+    """Say whether these inputs are those of a stored run, so that showing it again is not a new run.
+
+    A model of the hub is asked for by branch and stored by commit, which is not known before it is loaded.
+    """
+    same_weights = spec.source == "huggingface" or run.model_revision == spec.revision
     return (
         bool(run.inputs)
         and run.inputs[0].sha256 == image.sha256
-        and (run.model_id, run.model_revision) == (spec.id, spec.revision)
+        and run.model_id == spec.id
+        and same_weights
         and run.parameters.get("fit") == fit
     )
 
