@@ -61,7 +61,7 @@ def top1_on(seeds: range) -> float:
 
 
 def test_its_card_tells_the_score_that_it_has() -> None:
-    """At least 97 % top-1 on the 2,000 scenes that its training looked at only once, after its end."""
+    """At least 97 % top-1 on 2,000 scenes that were only ever looked at after a training had ended."""
     score = read_card(WEIGHTS).score
     assert (score.name, score.n) == ("top-1", 2_000) and score.value >= 0.97
     measured = top1_on(range(TEST_SEEDS, TEST_SEEDS + score.n))
