@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from core.settings import settings
 from db import RunFilter, Store
@@ -64,6 +67,15 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let child processes hear Ctrl-C, which a shell's background jobs, and so this process, may ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_is_130_and_a_cancelled_run(tmp_path: Path) -> None:
     small = "--image-size 32 --patch-size 8 --dim 16 --heads 2 --depth 1 --save-every 1"
     arguments = ["train", "vit", "--data", "digits", *small.split()]
