@@ -1,13 +1,18 @@
 """How lists of runs look, and which page opens which kind of run."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from db.records import RunSummary
 from pages.ui.text import browser_zone
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAGES = {"attention": "pages/attention_maps.py", "classification": "pages/attention_maps.py"}
 """Kind of run to the page that opens it again; other kinds have no page of their own."""
@@ -33,6 +38,8 @@ def thumbnail_uri(thumbnail: bytes) -> str:
 
 def runs_frame(runs: Sequence[RunSummary], thumbnails: Mapping[str, bytes]) -> pd.DataFrame:
     """Return the rows of a list of runs, times in the visitor's zone, in the order given."""
+    import pandas as pd
+
     zone = browser_zone()
     rows = [
         {
