@@ -101,21 +101,23 @@ def models() -> None:
         "which needs a network."
     )
     # A Markdown table: a data frame would bring in 80 MB of libraries before anything has run.
-    rows = ["| Model | Ready | Parameters | Tasks | Licence | Id |", "|---|---|---|---|---|---|"]
+    rows = ["| Model | Ready | Names classes | Parameters | Licence | Id |", "|---|---|---|---|---|---|"]
     rows += [
         _model_row(spec, is_ready)
         for spec, is_ready in sorted(zip(specs, ready, strict=True), key=lambda pair: not pair[1])
     ]
-    st.markdown("\n".join(rows))
+    with st.container(height=420):
+        st.markdown("\n".join(rows))
 
 
 def _model_row(spec: ModelSpec, is_ready: bool) -> str:
+    yes = ":material/check_circle:"
     title = f"[{plain(spec.title)}]({spec.paper})" if spec.paper else plain(spec.title)
     cells = [
         title,
-        ":material/check_circle:" if is_ready else "",
+        yes if is_ready else "",
+        yes if "classification" in spec.tasks else "",
         count(spec.parameters),
-        ", ".join(spec.tasks),
         plain(spec.license),
         plain(spec.id),
     ]
