@@ -7,7 +7,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import InputError
 from core.images import ImageInput, Limits, decode
-from core.samples import load_sample, samples
+from core.samples import SCENE_PREFIX, load_sample, samples
 from core.settings import settings
 from db.records import KeptPicture, PictureRecord
 from pages.ui import state
@@ -138,10 +138,8 @@ def select_picture(page: str, picture: PictureRecord) -> bool:
 
     A sample is found again by its digest even where pictures are not kept.
     """
-    found = next((s for s in samples() if s.id == picture.name or s.title == picture.name), None)
-    if found is not None and sample(found.id).sha256 == picture.sha256:
-        st.session_state[f"{page}_source"] = SAMPLES
-        st.session_state[f"{page}_sample"] = found.id
+    if _is_sample(picture):
+        _select_sample(page, picture.name)
         return True
     if picture.kept:
         st.session_state[f"{page}_source"] = HISTORY
@@ -150,3 +148,19 @@ def select_picture(page: str, picture: PictureRecord) -> bool:
     st.session_state[f"{page}_source"] = UPLOAD
     held = state.UPLOADED.get()
     return held is not None and held.sha256 == picture.sha256
+
+
+def _select_sample(page: str, sample_id: str) -> None:
+    if sample_id.startswith(SCENE_PREFIX):
+        st.session_state[f"{page}_source"] = SCENES
+        st.session_state[f"{page}_scene"] = int(sample_id.removeprefix(SCENE_PREFIX))
+        return
+    st.session_state[f"{page}_source"] = SAMPLES
+    st.session_state[f"{page}_sample"] = sample_id
+
+
+def _is_sample(picture: PictureRecord) -> bool:
+    try:
+        return sample(picture.name).sha256 == picture.sha256
+    except InputError:  # an upload's name
+        return False

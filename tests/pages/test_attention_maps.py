@@ -237,3 +237,14 @@ def test_a_run_whose_picture_was_not_kept_says_what_is_missing(
     assert not again.exception
     assert "kept only the digest" in again.warning[0].value
     assert again.selectbox(key="attention_model").value == MODEL
+
+
+def test_a_run_of_a_scene_opens_with_that_scene(visit: Visit, store: Store) -> None:
+    first = visit("attention_maps")
+    first.session_state["attention_source"] = "Scenes"
+    first.run()
+    first.number_input(key="attention_scene").set_value(17).run()
+    again = visit("attention_maps", run=store.runs(EVERY)[0].id)
+    assert not again.exception and not again.error
+    assert again.number_input(key="attention_scene").value == 17
+    np.testing.assert_array_equal(shown_map(again), shown_map(first))
