@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.errors import InputError
 from core.images import ImageInput, decode
 from core.scenes import generate_scene
@@ -56,6 +59,9 @@ _PHOTOS = {
 }
 """Sample id to file, title and source; terms as scikit-image's data documentation states them."""
 
+HELD_OUT = ("coffee", "rocket", "tissue", "moon")
+"""Photographs that no shipped checkpoint has learned from."""
+
 _SCENES = (1, 2, 3, 4, 5, 6)
 
 
@@ -98,6 +104,13 @@ def load_sample(sample_id: str) -> ImageInput:
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
         raise InputError(f"There is no sample called {sample_id!r}.", hint)
     return decode((folder / _PHOTOS[sample_id][0]).read_bytes(), sample_id)
+
+
+@lru_cache(maxsize=2)
+def photographs(held_out: bool = False) -> tuple[NDArray[np.uint8], ...]:
+    """Return the pixels of the photographs (H W 3 each) to learn from, or of those held out."""
+    chosen = [sample.id for sample in samples() if sample.kind == "photo"]
+    return tuple(load_sample(name).rgb for name in chosen if (name in HELD_OUT) == held_out)
 
 
 def _seed(sample_id: str) -> int:

@@ -1,0 +1,1 @@
+"""Promptable segmentation: pictures to embeddings, embeddings and prompts to masks."""

@@ -1,0 +1,264 @@
+"""Train a promptable segmenter: what `python -m core train sam` does."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from core.checkpoints import Card, load_into, read_card, read_weights, save_checkpoint
+from core.environment import describe_environment
+from core.errors import InputError
+from core.runs import LOCAL_OWNER, Artifact, Metric, RunDraft, RunSink
+from core.samples import photographs
+from core.segment.small_sam import build_small_sam
+from core.training.muon import Muon
+from core.training.promptable.config import PromptableConfig
+from core.training.promptable.data import draw_batch
+from core.training.promptable.learn import StepLoss, batch_loss
+from core.training.schedule import warmup_cosine
+from core.training.state import TrainingState, load_state, save_state
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `report_every` steps came to, on pictures seen for the first time."""
+
+    loss: float
+    click_iou: float
+    """Mean IoU (0-1) of the mask of highest predicted IoU after one random click."""
+    box_iou: float
+    """The same after a box, half of them drawn roughly."""
+    lr: float
+    images_per_s: float
+    elapsed_s: float
+    """Time in training steps since the training began."""
+
+    def metrics(self, number: int) -> list[Metric]:
+        """Return the row of report `number`, counted from 1, for the store."""
+        units = {"images_per_s": "1/s", "elapsed_s": "s"}
+        return [Metric(name, value, units.get(name, ""), number) for name, value in asdict(self).items()]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptableResult:
+    """A finished training."""
+
+    run_id: str
+    """In the store; empty without one."""
+    checkpoint: Path
+    card: Card
+    history: tuple[Report, ...]
+
+
+def train_sam(
+    config: PromptableConfig,
+    sink: RunSink | None = None,
+    command: str = "",
+    progress: bool = True,
+    owner: str = LOCAL_OWNER,
+) -> PromptableResult:
+    """Train, measure, write the checkpoint with its card, and keep every report in the store.
+
+    Args:
+        config: What to do. With `resume`, a killed training goes on and ends with the same weights as an
+            undisturbed one.
+        sink: The store; None keeps nothing.
+        command: The command line, for the card.
+        progress: Whether to show a progress bar on stderr.
+        owner: Whose run it is.
+
+    Raises:
+        InputError: The options do not fit together, there is nothing to resume, or the loss diverged.
+    """
+    training = _Training(config, sink, command, progress)
+    with training.recorded(owner):
+        training.learn()
+        return training.finish()
+
+
+def _optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices of the transformers, AdamW for the rest; only weights decay."""
+    matrices, weights, plain = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2 and name.split(".")[0] != "prompt_encoder" and "rel_pos" not in name:
+            matrices.append(parameter)
+        elif parameter.ndim == 4 and name.endswith("weight"):
+            weights.append(parameter)
+        else:
+            plain.append(parameter)
+    tokens = {"mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"}
+    named = dict(model.named_parameters())
+    tokens_by_id = {id(named[name]) for name in tokens}
+    plain += [p for p in matrices if id(p) in tokens_by_id]
+    matrices = [p for p in matrices if id(p) not in tokens_by_id]
+    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [Muon(matrices, lr, weight_decay), torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))]
+
+
+class _Training:
+    """The mutable part of a training; it lives as long as `train_sam` runs."""
+
+    def __init__(
+        self, config: PromptableConfig, sink: RunSink | None, command: str, progress: bool
+    ) -> None:
+        self.config, self.sink, self.command, self.progress = config, sink, command, progress
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.device = torch.device(config.device)
+        self.photographs = photographs()
+        torch.manual_seed(config.seed)
+        self.sam = build_small_sam(**config.architecture()).to(self.device).train()
+        if config.start_from is not None:
+            load_into(self.sam, read_weights(config.start_from, read_card(config.start_from).sha256))
+        self.optimizers = _optimizers(self.sam, config.lr, config.weight_decay)
+        self.step, self.sums, self.elapsed_s = 0, [0.0, 0.0, 0.0], 0.0
+        self.history: list[Report] = []
+        self.run_id = self.resumed_from = ""
+        if config.resume:
+            self._restore(load_state(config.state_path, config.fixed()))
+
+    def _restore(self, state: TrainingState) -> None:
+        sums = state.model.pop("report_sums")
+        self.sam.load_state_dict(state.model)
+        for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.sums, self.elapsed_s = state.step, sums.tolist(), state.elapsed_s
+        self.history = [Report(**row) for row in state.history]
+        self.resumed_from = state.run_id
+
+    def save(self) -> None:
+        """Write the state to resume from. Chance depends on seed and step alone, so none is in it."""
+        state = TrainingState(
+            settings=self.config.as_json(),
+            step=self.step,
+            run_id=self.run_id,
+            elapsed_s=self.elapsed_s,
+            loss_sum=self.sums[0],
+            history=[asdict(report) for report in self.history],
+            model=self.sam.state_dict() | {"report_sums": torch.tensor(self.sums, dtype=torch.float64)},
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            scaler={},
+            torch_rng=torch.get_rng_state(),
+            cuda_rng=[],
+        )
+        save_state(self.config.state_path, state)
+
+    @contextmanager
+    def recorded(self, owner: str) -> Iterator[None]:
+        """Open a run in the store; close it as failed or cancelled where the body raises."""
+        if self.sink is None:
+            yield
+            return
+        resumed = {"resumed_from": self.resumed_from} if self.resumed_from else {}
+        self.run_id = self.sink.start(
+            RunDraft(
+                kind="training",
+                model_id=self.config.out.stem,
+                model_revision="",
+                environment=describe_environment(self.config.device, "bfloat16" if self.half else "float32"),
+                owner=owner,
+                parameters=self.config.as_json() | resumed,
+            )
+        )
+        self.sink.log(self.run_id, [m for n, row in enumerate(self.history, 1) for m in row.metrics(n)])
+        try:
+            yield
+        except BaseException as error:
+            self.sink.finish(
+                self.run_id,
+                status="cancelled" if isinstance(error, KeyboardInterrupt) else "failed",
+                duration_ms=self.elapsed_s * 1000,
+                error_class=type(error).__name__,
+                error_message=str(error),
+            )
+            raise
+
+    @property
+    def half(self) -> bool:
+        """Whether matrix products run in bfloat16."""
+        if not self.config.half:
+            return False
+        if self.device.type == "cuda":
+            return torch.cuda.is_bf16_supported()
+        return bool(self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+
+    def learn(self) -> None:
+        """Take all the steps that are left."""
+        total = self.config.steps
+        with tqdm(total=total, initial=self.step, unit="step", disable=not self.progress) as bar:
+            while self.step < total:
+                started = time.perf_counter()
+                found = self._one_step()
+                self.elapsed_s += time.perf_counter() - started
+                parts = (found.loss, found.click_iou, found.box_iou)
+                self.sums = [sum_ + part.item() for sum_, part in zip(self.sums, parts, strict=True)]
+                bar.update()
+                if self.step % self.config.report_every == 0:
+                    self._report()
+                    bar.set_postfix(asdict(self.history[-1]))
+                if self.step % self.config.save_every == 0 or self.step == total:
+                    self.save()
+
+    def _one_step(self) -> StepLoss:
+        config = self.config
+        lr = config.lr * warmup_cosine(self.step, config.steps, round(config.warmup_share * config.steps))
+        for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
+            group["lr"] = lr
+        torch.manual_seed(config.seed * 10**9 + self.step)
+        rounds = int(torch.randint(1, config.rounds + 1, ()))
+        batch = draw_batch(
+            config.seed,
+            self.step,
+            config.batch_size,
+            config.objects,
+            config.image_size,
+            config.plain_share,
+            self.photographs,
+        ).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            found = batch_loss(self.sam, batch, rounds)
+        if not math.isfinite(found.loss.item()):
+            raise InputError("The training diverged: its loss is no number.", "Choose a lower learning rate.")
+        self.sam.zero_grad()
+        found.loss.backward()
+        nn.utils.clip_grad_norm_(self.sam.parameters(), config.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.step += 1
+        return found
+
+    def _report(self) -> None:
+        steps = self.config.report_every
+        spent_s = self.elapsed_s - (self.history[-1].elapsed_s if self.history else 0.0)
+        loss, click_iou, box_iou = (sum_ / steps for sum_ in self.sums)
+        lr = self.optimizers[0].param_groups[0]["lr"]
+        pictures = steps * self.config.batch_size
+        self.history.append(Report(loss, click_iou, box_iou, lr, pictures / spent_s, self.elapsed_s))
+        self.sums = [0.0, 0.0, 0.0]
+        if self.sink is not None:
+            self.sink.log(self.run_id, self.history[-1].metrics(len(self.history)))
+
+    def finish(self) -> PromptableResult:
+        """Measure the scores, write the checkpoint, close the run and forget the state."""
+        from core.training.promptable.recipe import describe_card
+
+        config = self.config
+        card = describe_card(config, self.sam.eval(), self.command, self.elapsed_s)
+        written = save_checkpoint(config.out, self.sam, card)
+        if self.sink is not None:
+            card_json = config.out.with_suffix(".json").read_bytes()
+            self.sink.finish(
+                self.run_id,
+                status="ok",
+                duration_ms=self.elapsed_s * 1000,
+                metrics=[Metric("test_iou", card.score.value)],
+                artifacts=[Artifact(config.out.with_suffix(".json").name, "application/json", card_json)],
+            )
+        config.state_path.unlink(missing_ok=True)
+        return PromptableResult(self.run_id, config.out, written, tuple(self.history))
