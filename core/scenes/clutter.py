@@ -1,8 +1,8 @@
 """Crowded pictures with exact masks: what a promptable segmenter learns from and is measured on.
 
-Harder than `generate_scene`: things overlap freely, have any outline and any filling, and lie on photographs.
-A thing is a smooth blob, a polygon, a strip or one of the twelve classes, filled with a colour, a pattern or a
-piece of a photograph (an irregular cut-out). The photographs are given by the caller.
+Harder than `generate_scene`: things overlap freely, have any outline and any filling, and lie on
+photographs. A thing is a smooth blob, a polygon, a strip or one of the twelve classes, filled with a colour, a
+pattern or a piece of a photograph (an irregular cut-out). The photographs are given by the caller.
 """
 
 import io
@@ -113,7 +113,9 @@ def _outline(rng: np.random.Generator, side_px: int) -> Image.Image:
         return Image.fromarray(coverage(name, size, rng.uniform(0, math.tau)))
     kind = ("blob", "blob", "polygon", "strip")[int(rng.integers(4))]
     points = {"blob": _blob, "polygon": _polygon, "strip": _strip}[kind](rng)
-    area = abs(np.sum(points[:, 0] * np.roll(points[:, 1], -1) - points[:, 1] * np.roll(points[:, 0], -1))) / 2
+    area = (
+        abs(np.sum(points[:, 0] * np.roll(points[:, 1], -1) - points[:, 1] * np.roll(points[:, 0], -1))) / 2
+    )
     points = points * (size / math.sqrt(max(float(area), 0.05)))
     points -= points.min(axis=0)
     width, height = (min(2 * side_px, math.ceil(extent) + 1) for extent in points.max(axis=0))
@@ -137,7 +139,8 @@ def _polygon(rng: np.random.Generator) -> NDArray[np.float64]:
     count = int(rng.integers(3, 9))
     angles = np.sort((np.arange(count) + rng.uniform(-0.35, 0.35, count)) * (math.tau / count))
     radius = rng.uniform(0.5, 1.2, count)
-    return np.c_[radius * np.cos(angles), radius * np.sin(angles)]
+    points: NDArray[np.float64] = np.c_[radius * np.cos(angles), radius * np.sin(angles)]
+    return points
 
 
 def _strip(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -202,7 +205,9 @@ def _filling(
     if rng.random() < 0.5:  # light from one side
         tones = rng.uniform(0.65, 1.0, (2, 2, 1)) * np.ones(3) * 255
         shade = Image.fromarray(tones.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-        filling = Image.fromarray((np.asarray(filling, np.uint16) * np.asarray(shade) // 255).astype(np.uint8))
+        filling = Image.fromarray(
+            (np.asarray(filling, np.uint16) * np.asarray(shade) // 255).astype(np.uint8)
+        )
     return filling
 
 

@@ -1,8 +1,8 @@
 """Prompts, as a person would give them, and the loss of the masks that answer them.
 
-Source: Kirillov et al. 2023 (Segment Anything), section 3 and appendix A: focal and dice loss 20 to 1, the best
-of three masks learns, the IoU head learns the IoU each mask really has, and later clicks fall into what is
-wrong, of the sign that mends it.
+Source: Kirillov et al. 2023 (Segment Anything), section 3 and appendix A: focal and dice loss 20 to 1, the
+best of three masks learns, the IoU head learns the IoU each mask really has, and later clicks fall into what
+is wrong, of the sign that mends it.
 """
 
 from dataclasses import dataclass

@@ -104,9 +104,7 @@ def _optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.
 class _Training:
     """The mutable part of a training; it lives as long as `train_sam` runs."""
 
-    def __init__(
-        self, config: PromptableConfig, sink: RunSink | None, command: str, progress: bool
-    ) -> None:
+    def __init__(self, config: PromptableConfig, sink: RunSink | None, command: str, progress: bool) -> None:
         self.config, self.sink, self.command, self.progress = config, sink, command, progress
         if config.threads is not None:
             torch.set_num_threads(config.threads)
@@ -185,7 +183,7 @@ class _Training:
         if not self.config.half:
             return False
         if self.device.type == "cuda":
-            return torch.cuda.is_bf16_supported()
+            return bool(torch.cuda.is_bf16_supported())
         return bool(self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
 
     def learn(self) -> None:
@@ -226,7 +224,7 @@ class _Training:
         if not math.isfinite(found.loss.item()):
             raise InputError("The training diverged: its loss is no number.", "Choose a lower learning rate.")
         self.sam.zero_grad()
-        found.loss.backward()
+        found.loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.sam.parameters(), config.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
