@@ -94,6 +94,8 @@ class Card:
     """What to call it on a page."""
     note: str = ""
     """One sentence: what it can and cannot do."""
+    further: tuple[Score, ...] = ()
+    """What else was measured, such as the same score on each kind of picture."""
     parameters: int = 0
     """Number of trained values; filled in by `save_checkpoint`."""
     sha256: str = ""
@@ -130,6 +132,7 @@ class Card:
                 "labels": tuple(str(label) for label in raw["labels"]),
                 "input": ModelInput(**size | {"mean": tuple(size["mean"]), "std": tuple(size["std"])}),
                 "score": Score(**raw["score"]),
+                "further": tuple(Score(**score) for score in raw.get("further", ())),
             }
         )
 

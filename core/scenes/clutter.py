@@ -1,8 +1,8 @@
 """Crowded pictures with exact masks: what a promptable segmenter learns from and is measured on.
 
 Harder than `generate_scene`: things overlap freely, have any outline and any filling, and lie on
-photographs. A thing is a smooth blob, a polygon, a strip or one of the twelve classes, filled with a colour, a
-pattern or a piece of a photograph (an irregular cut-out). The photographs are given by the caller.
+photographs. A thing is a smooth blob, a polygon, a strip or one of the twelve classes, filled with a colour,
+a pattern or a piece of a photograph (an irregular cut-out). The photographs are given by the caller.
 """
 
 import io

@@ -127,8 +127,8 @@ def _random_places(weights: Tensor, scale: float) -> Tensor:
 def next_click(prompts: Prompts, mask: Tensor, truth: Tensor, scale: float) -> Prompts:
     """Return `prompts` with one more click each, where `mask` (N h w, bool) is wrong.
 
-    Half of the clicks fall anywhere in the error, half near the middle of a large part of it. Where nothing is
-    wrong the click falls inside the object.
+    Half of the clicks fall anywhere in the error, half near the middle of a large part of it. Where nothing
+    is wrong the click falls inside the object.
     """
     wrong = (mask ^ truth).float()
     wrong = torch.where(wrong.sum(dim=(1, 2), keepdim=True) > 0, wrong, truth.float())
