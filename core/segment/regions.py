@@ -323,7 +323,7 @@ def fill(shapes: Sequence[Sequence[NDArray[np.float64]]], height: int, width: in
         # Between the first crossing and the second, third and fourth, and so on.
         np.add.at(inside.reshape(-1), places[0::2] % inside.size, 1)
         np.add.at(inside.reshape(-1), places[1::2] % inside.size, -1)
-    filled: NDArray[np.bool_] = inside.cumsum(axis=1)[:, :width] > 0
+    filled: NDArray[np.bool_] = np.cumsum(inside, axis=1, out=inside)[:, :width] > 0
     return filled
 
 
