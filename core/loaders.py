@@ -2,6 +2,8 @@
 
     with pool.use(spec) as model:
         model.forward(pixels)
+    with pool.segmenter(spec) as model:
+        embed(model, image)
 
 A model in use is never dropped. When a new one does not fit the memory budget, those not in use go before it
 is loaded, the least recently used first; if all are in use, the budget is exceeded for as long as that
@@ -16,12 +18,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 from core.environment import choose_device
-from core.errors import SetupError
+from core.errors import InputError, SetupError
 from core.registry import ModelSpec
 from core.sources import build_model
 from core.vision_model import VisionModel
+
+if TYPE_CHECKING:
+    from core.segment.segmenter import Segmenter
+
+Loaded = Union[VisionModel, "Segmenter"]
+"""What the pool holds."""
 
 FREE_SHARE = 0.5
 """Share of the free memory that models may take where no budget is set."""
@@ -37,7 +46,7 @@ class _Entry:
 
     ready: threading.Event
     expected_mb: float
-    model: VisionModel | None = None
+    model: Loaded | None = None
     error: BaseException | None = None
     users: int = 0
 
@@ -64,11 +73,27 @@ class ModelPool:
 
     @contextmanager
     def use(self, spec: ModelSpec) -> Iterator[VisionModel]:
-        """Yield the model, loading it first where needed; requests at the same time wait for one loading.
+        """Yield a vision transformer, loading it first where needed; requests at once wait for one loading.
 
         Raises:
+            InputError: It is a segmenter.
             VisionBenchError: It cannot be loaded; the next request tries again.
         """
+        with self._use(spec) as model:
+            if not isinstance(model, VisionModel):
+                raise InputError(f"{spec.id} is a segmenter.", "Choose a vision transformer.")
+            yield model
+
+    @contextmanager
+    def segmenter(self, spec: ModelSpec) -> "Iterator[Segmenter]":
+        """Yield a promptable segmenter; otherwise as `use`."""
+        with self._use(spec) as model:
+            if isinstance(model, VisionModel):
+                raise InputError(f"{spec.id} is no promptable segmenter.", "Choose a Segment Anything model.")
+            yield model
+
+    @contextmanager
+    def _use(self, spec: ModelSpec) -> Iterator[Loaded]:
         key = (spec.id, spec.revision)
         entry = self._enter(key, spec)
         try:
@@ -120,7 +145,7 @@ class ModelPool:
             if self._entries[key].users == 0:
                 del self._entries[key]
 
-    def loaded(self) -> tuple[VisionModel, ...]:
+    def loaded(self) -> tuple[Loaded, ...]:
         """Return the loaded models, the most recently used last."""
         with self._lock:
             return tuple(entry.model for entry in self._entries.values() if entry.model is not None)

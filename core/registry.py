@@ -15,11 +15,11 @@ import logging
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from core.checkpoints import read_card
+from core.checkpoints import Card, read_card
 from core.errors import InputError
 from core.hub import cached_weights
 from core.settings import settings
@@ -27,6 +27,9 @@ from core.settings import settings
 TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
 VIT_TASKS = ("classification", "attention", "features")
+SEGMENTATION = ("segmentation",)
+SEGMENTER_TYPES = ("sam", "sam_hq", "sam2", "sam2_video", "edgetam", "edgetam_video", "sam3", "sam3_video")
+"""Values of `model_type` in a config.json of transformers that stand for a promptable segmenter."""
 CATALOG = Path(__file__).with_name("catalog")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 FIRST = "vit-scenes"
@@ -84,19 +87,29 @@ def _shipped_spec(path: Path) -> ModelSpec | None:
     except InputError as error:  # one broken card must not hide every other model
         _log.warning("%s", error)
         return None
-    if card.architecture.class_name != "VisionTransformer":
+    tasks = _tasks_of(card)
+    if not tasks:
         return None
     return ModelSpec(
         id=f"shipped/{path.stem}",
         title=card.title,
         source="shipped",
-        tasks=VIT_TASKS if card.labels else VIT_TASKS[1:],
+        tasks=tasks,
         weights=str(path.with_suffix(".safetensors")),
         revision=card.sha256[:12],
         parameters=card.parameters,
         license=card.licence,
         note=card.note,
     )
+
+
+def _tasks_of(card: Card) -> tuple[str, ...]:
+    """Return what a checkpoint of this repository can do; nothing if its architecture is not known here."""
+    if card.architecture.class_name == "Sam":
+        return SEGMENTATION
+    if card.architecture.class_name == "VisionTransformer":
+        return VIT_TASKS if card.labels else VIT_TASKS[1:]
+    return ()
 
 
 def _own(folder: Path) -> tuple[ModelSpec, ...]:
@@ -116,7 +129,7 @@ def _is_own(path: Path) -> bool:
 @lru_cache(maxsize=1)
 def _published() -> tuple[ModelSpec, ...]:
     found = []
-    for name in ("timm", "huggingface"):
+    for name in ("timm", "huggingface", "segmentation"):
         rows = tomllib.loads((CATALOG / f"{name}.toml").read_text(encoding="utf-8"))["model"]
         found += [_published_spec(name, row) for row in rows]
     return tuple(found)
@@ -138,10 +151,13 @@ def _published_spec(source: str, row: dict[str, object]) -> ModelSpec:
     )
 
 
-def resolve(name: str) -> ModelSpec:
+def resolve(name: str, task: str | None = None) -> ModelSpec:
     """Return the facts about the model that `name` stands for.
 
-    `name` is an id as above, or a bare timm name, a hub id (`ORG/NAME`), or the path of a file or folder.
+    Args:
+        name: An id as above, or a bare timm name, a hub id (`ORG/NAME`), or the path of a file or folder.
+        task: What it is wanted for. A hub model that is not listed, or a weights file without a card, is
+            taken to be for that; loading it finds out.
 
     Raises:
         InputError: There is no such model; the message offers the nearest names.
@@ -150,7 +166,10 @@ def resolve(name: str) -> ModelSpec:
     if not name:
         raise InputError("No model was named.", f"Name one, such as {catalog()[0].id}.")
     found = _parse(name)
-    return next((spec for spec in catalog() if spec.id == found.id), found)
+    listed = next((spec for spec in catalog() if spec.id == found.id), None)
+    if task == "segmentation" and (found.source == "file" or (found.source == "huggingface" and not listed)):
+        return replace(listed or found, tasks=SEGMENTATION)
+    return listed or found
 
 
 def _parse(name: str) -> ModelSpec:
@@ -213,7 +232,23 @@ def _file(name: str) -> ModelSpec:
         )
     stat = path.stat()
     revision = f"{stat.st_size}-{stat.st_mtime_ns}"
-    return ModelSpec(f"file/{short}", path.name, "file", VIT_TASKS, str(path), revision)
+    return ModelSpec(f"file/{short}", path.name, "file", _file_tasks(path), str(path), revision)
+
+
+def _file_tasks(path: Path) -> tuple[str, ...]:
+    """Return what a file or folder is for: by its name as Segment Anything publishes it, or its config."""
+    if path.is_file():
+        return SEGMENTATION if path.name.startswith("sam_vit_") else VIT_TASKS
+    return SEGMENTATION if is_segmenter_folder(path) else VIT_TASKS
+
+
+def is_segmenter_folder(folder: Path) -> bool:
+    """Say whether transformers saved a promptable segmenter in `folder`, as far as its config.json tells."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") in SEGMENTER_TYPES
 
 
 def _located(name: str) -> tuple[Path, str]:

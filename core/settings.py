@@ -34,6 +34,10 @@ class Settings:
     """`auto`, `cpu`, `cuda` or `mps`."""
     model_memory_mb: float | None
     """Budget of the model pool, in MB (10^6 bytes); None takes a share of what is free."""
+    embedding_memory_mb: float
+    """Most memory that picture embeddings of segmenters may take, in MB (10^6 bytes)."""
+    embedding_store_mb: float
+    """Most room that picture embeddings and features may take in the store, in MB (10^6 bytes)."""
     hub_timeout_s: float
     """How long the model hub may take to answer before it counts as unreachable, in seconds."""
 
@@ -80,6 +84,8 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         max_megapixels=_number(env, f"{prefix}MAX_MEGAPIXELS", 40.0),
         device=_choice(env, f"{prefix}DEVICE", ("auto", "cpu", "cuda", "mps")),
         model_memory_mb=_number(env, f"{prefix}MODEL_MEMORY_MB", 1.0) if budget else None,
+        embedding_memory_mb=_number(env, f"{prefix}EMBEDDING_MEMORY_MB", 256.0),
+        embedding_store_mb=_number(env, f"{prefix}EMBEDDING_STORE_MB", 512.0),
         hub_timeout_s=_number(env, f"{prefix}HUB_TIMEOUT_S", 3.0),
     )
 

@@ -6,20 +6,19 @@ stored as a failure, with its class and message, and the error goes on.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.environment import describe_environment
-from core.errors import InputError, VisionBenchError
+from core.errors import InputError
 from core.explain.attention import Attention, check_layer, extract_attention, synchronise
 from core.explain.maps import Fusion, Head, Query, check_head, check_query
 from core.images import ImageInput
 from core.loaders import ModelPool
 from core.preprocess import Fit, Frame, prepare
+from core.recording import ms_since, new_draft, recorded_failure
 from core.registry import ModelSpec
-from core.runs import Artifact, Metric, RunDraft, RunInput, RunSink
+from core.runs import Artifact, Metric, RunDraft, RunSink
 from core.vision_model import VisionModel
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def classify(
         raise InputError(f"top is {top}.", "Ask for at least 1 class.")
     started = time.perf_counter()
     with pool.use(spec) as model:
-        load_ms = _ms_since(started)
+        load_ms = ms_since(started)
         if not model.labels:
             raise InputError(
                 f"{spec.id} has no classifier.", "Choose a model whose tasks include classification."
@@ -104,15 +103,15 @@ def _classify_one(
 ) -> ClassifyResult:
     import torch
 
-    draft = _draft("classification", image, model, owner, {"top": top, "fit": "crop"})
-    with _recorded_failure(sink, draft):
+    draft = new_draft("classification", image, model, owner, {"top": top, "fit": "crop"})
+    with recorded_failure(sink, draft):
         started = time.perf_counter()
         pixels, _ = prepare(image, model.input, fit="crop")
-        prepare_ms, started = _ms_since(started), time.perf_counter()
+        prepare_ms, started = ms_since(started), time.perf_counter()
         with torch.inference_mode():
             logits = model.forward(pixels.to(model.device))
             synchronise(model.device)
-        model_ms = _ms_since(started)
+        model_ms = ms_since(started)
         predictions = predictions_of(logits.cpu(), model.labels, top)
     result = ClassifyResult(predictions, prepare_ms, model_ms, None)
     return replace(result, run_id=sink.record(_done(draft, result, load_ms))) if sink else result
@@ -147,15 +146,15 @@ def attend(
     """
     started = time.perf_counter()
     with pool.use(spec) as model:
-        load_ms = _ms_since(started)
+        load_ms = ms_since(started)
         layer = check_layer(layer, model.depth)
         check_head(head, model.heads)
         parameters = {"fit": fit, "layer": layer, "head": head, "query": query, "rollout": rollout}
-        draft = _draft("attention", image, model, owner, parameters)
-        with _recorded_failure(sink, draft):
+        draft = new_draft("attention", image, model, owner, parameters)
+        with recorded_failure(sink, draft):
             started = time.perf_counter()
             pixels, frame = prepare(image, model.input, fit=fit)
-            prepare_ms = _ms_since(started)
+            prepare_ms = ms_since(started)
             if query is not None:
                 check_query(query, model.has_cls, frame.grid)
             layers = range(model.depth) if _all_layers_mb(model, frame) <= keep_mb else (layer,)
@@ -196,21 +195,6 @@ def predictions_of(output: "Tensor", labels: Sequence[str], top: int) -> tuple[P
     )
 
 
-def _draft(
-    kind: str, image: ImageInput, model: VisionModel, owner: str, parameters: Mapping[str, Any]
-) -> RunDraft:
-    """Return the run as it is known before it runs; a parameter that is None was not given."""
-    return RunDraft(
-        kind=kind,
-        model_id=model.spec.id,
-        model_revision=model.spec.revision,
-        environment=describe_environment(model.device, model.dtype),
-        owner=owner,
-        parameters={name: value for name, value in parameters.items() if value is not None},
-        inputs=(RunInput("picture", image),),
-    )
-
-
 def _done(
     draft: RunDraft, result: ClassifyResult | AttendResult, load_ms: float, metrics: Sequence[Metric] = ()
 ) -> RunDraft:
@@ -225,26 +209,3 @@ def _done(
     return replace(
         draft, duration_ms=result.prepare_ms + result.model_ms, metrics=measured, artifacts=artifacts
     )
-
-
-def _ms_since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
-
-
-@contextmanager
-def _recorded_failure(sink: RunSink | None, draft: RunDraft) -> Iterator[None]:
-    """Keep what goes wrong inside as a failed run."""
-    started = time.perf_counter()
-    try:
-        yield
-    except Exception as error:
-        if sink is not None:
-            failed = replace(
-                draft,
-                status="failed",
-                duration_ms=_ms_since(started),
-                error_class=type(error).__name__,
-                error_message=error.message if isinstance(error, VisionBenchError) else str(error),
-            )
-            sink.record(failed)
-        raise

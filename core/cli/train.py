@@ -1,20 +1,25 @@
 """`train`: a checkpoint of one's own, every epoch in the store.
 
-The options are the fields of `core.training.config.TrainConfig`, with the help that is written there.
+The options are the fields of `core.training.config.TrainConfig` and
+`core.training.promptable.config.PromptableConfig`, with the help that is written there.
 """
 
 import ast
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from inspect import Parameter, Signature, getsource
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from core.checkpoints import Card
 from core.cli.shared import Answer, JsonOption, NoStoreOption, run_store
 from core.training.config import TrainConfig
+from core.training.promptable.config import PromptableConfig
 
 app = typer.Typer(help="Train a model of one's own.", no_args_is_help=True)
 
@@ -34,40 +39,65 @@ def field_help(kind: type) -> dict[str, str]:
     return found
 
 
-def _with_training_options(command: Any) -> Any:
-    """Give a command one option for each field of the configuration, with its type and default."""
-    types, help_texts = get_type_hints(TrainConfig), field_help(TrainConfig)
+def _with_options_of(config: type) -> Callable[[Any], Any]:
+    """Give a command one option for each field of a configuration, with its type and default."""
+    types, help_texts = get_type_hints(config), field_help(config)
     options: dict[str, tuple[Any, Any]] = {"as_json": (JsonOption, False), "no_store": (NoStoreOption, False)}
-    for field in fields(TrainConfig):
+    for field in fields(config):
         option = typer.Option(help=help_texts.get(field.name))
         options[field.name] = (Annotated[types[field.name], option], field.default)
-    command.__annotations__ = {name: annotation for name, (annotation, _) in options.items()}
-    command.__signature__ = Signature(
-        [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in options.items()
-        ]
-    )
-    return command
+
+    def give(command: Any) -> Any:
+        command.__annotations__ = {name: annotation for name, (annotation, _) in options.items()}
+        command.__signature__ = Signature(
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                for name, (annotation, default) in options.items()
+            ]
+        )
+        return command
+
+    return give
 
 
 @app.command("vit")
-@_with_training_options
+@_with_options_of(TrainConfig)
 def vit(as_json: bool, no_store: bool, **options: Any) -> Answer:
     """Train a Vision Transformer and write a checkpoint with its card."""
     config = TrainConfig(**options)
     from core.training.supervised import train_vit
 
-    command = shlex.join(["python", "-m", "core", *sys.argv[1:]])
     with run_store(no_store) as store:
-        result = train_vit(config, store, command)
-    score = result.card.score
+        result = train_vit(config, store, _command())
+    epochs = {"epochs": [asdict(epoch) for epoch in result.history]}
+    return _trained(result.run_id, result.checkpoint, result.card, epochs)
+
+
+@app.command("sam")
+@_with_options_of(PromptableConfig)
+def sam(as_json: bool, no_store: bool, **options: Any) -> Answer:
+    """Train a small Segment Anything Model and write a checkpoint with its card."""
+    config = PromptableConfig(**options)
+    from core.training.promptable.train import train_sam
+
+    with run_store(no_store) as store:
+        result = train_sam(config, store, _command())
+    reports = {"reports": [asdict(report) for report in result.history]}
+    return _trained(result.run_id, result.checkpoint, result.card, reports)
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "core", *sys.argv[1:]])
+
+
+def _trained(run_id: str, checkpoint: Path, card: Card, history: dict[str, Any]) -> Answer:
+    score = card.score
     payload = {
-        "run": result.run_id or None,
-        "checkpoint": str(result.checkpoint),
-        "sha256": result.card.sha256,
-        "parameters": result.card.parameters,
+        "run": run_id or None,
+        "checkpoint": str(checkpoint),
+        "sha256": card.sha256,
+        "parameters": card.parameters,
         "score": {"name": score.name, "value": score.value, "n": score.n},
-        "epochs": [asdict(epoch) for epoch in result.history],
+        **history,
     }
-    return Answer(payload, f"{result.checkpoint}: {score.name} {score.value:.2%} on {score.n:,} pictures")
+    return Answer(payload, f"{checkpoint}: {score.name} {score.value:.2%} on {score.n:,} pictures")

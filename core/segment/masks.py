@@ -89,7 +89,9 @@ class Masks:
 
 
 def stability_score(logits: "Tensor", threshold: float, offset: float = STABILITY_OFFSET) -> "Tensor":
-    """Return the IoU of the masks above and below the threshold by `offset`, over the last two axes; 0: empty.
+    """Return the IoU of the masks above and below the threshold by `offset`, over the last two axes.
+
+    An empty mask scores 0.
 
     Source: segment_anything.utils.amg.calculate_stability_score, which is not a number for an empty mask.
     """

@@ -30,11 +30,13 @@ class Prompts:
     box: Box | None = None
     logits: NDArray[np.float32] | None = None
     """h w: low-resolution logits to start from, as an earlier answer's `Masks.low_res[i]`."""
+    mask: NDArray[np.bool_] | None = None
+    """H W, of the picture's size: a mask to start from where there are no logits of it."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is asked."""
-        return not self.points and self.box is None and self.logits is None
+        return not self.points and self.box is None and self.logits is None and self.mask is None
 
     def checked(self, width: int, height: int) -> Self:
         """Return the prompts themselves, if they can be asked of a picture of this size (pixels).
@@ -52,6 +54,12 @@ class Prompts:
                 )
         if self.box is not None:
             _check_box(self.box, width, height)
+        if self.mask is not None and self.mask.shape != (height, width):
+            raise InputError(
+                    f"The mask to start from is of {self.mask.shape[1]} x {self.mask.shape[0]} pixels, the picture "
+                f"of {width} x {height}.",
+                "Give a mask of this picture.",
+            )
         self._check_contradictions()
         return self
 
@@ -66,7 +74,7 @@ class Prompts:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return points and box as JSON values; the logits are an artifact of their own."""
+        """Return points and box as JSON values; logits and mask are files of their own."""
         return {
             "points": [{"x": p.x, "y": p.y, "include": p.include} for p in self.points],
             "box": list(self.box) if self.box else None,

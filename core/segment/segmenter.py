@@ -22,6 +22,9 @@ from core.segment.prompts import Prompts
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+SURE = 8.0
+"""Logit of a pixel that is surely inside: about what models answer in the middle of an object."""
+
 
 @dataclass(frozen=True, eq=False)
 class Segmenter(ABC):
@@ -175,6 +178,8 @@ def prompt_tensors(
     if prompts.box is not None:
         corners = geometry.to_model(np.array(prompts.box, dtype=np.float64).reshape(2, 2))
         boxes = torch.as_tensor(corners.reshape(1, 4), dtype=torch.float32, device=model.device)
+    if prompts.logits is None and prompts.mask is not None:
+        logits = mask_logits(prompts.mask, geometry, model.low_res_side).to(model.device)
     if prompts.logits is not None:
         side = model.low_res_side
         if prompts.logits.shape != (side, side):
@@ -185,3 +190,14 @@ def prompt_tensors(
             )
         logits = torch.as_tensor(prompts.logits, dtype=torch.float32, device=model.device)[None, None]
     return points, labels, boxes, logits
+
+
+def mask_logits(mask: NDArray[np.bool_], geometry: Geometry, side: int) -> "Tensor":
+    """Return a mask of the picture (H W) as low-resolution logits 1 1 side side: from -`SURE` to `SURE`."""
+    import torch
+    from torch.nn import functional as F
+
+    share = torch.from_numpy(mask.astype(np.float32))[None, None]
+    resized = F.interpolate(share, geometry.resized, mode="area")
+    padded = F.pad(resized, (0, geometry.side - resized.shape[3], 0, geometry.side - resized.shape[2]))
+    return (F.interpolate(padded, (side, side), mode="area") * 2 - 1) * SURE

@@ -4,6 +4,7 @@
     timm_models.py           timm: published weights, none, or a weights file
     transformers_models.py   transformers
     repository.py            a hub repository or a folder of either library
+    segmenters.py            promptable segmenters, whichever of these they come from
 
 Weights are float32 and are read without running anything that is in the file. A model is refused when a part
 of it would be left at random values, unless random weights were asked for.
@@ -12,17 +13,22 @@ of it would be left at random values, unless random weights were asked for.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.hub import cached_weights
 from core.registry import ModelSpec
 from core.sources.checkpoint import from_card
 from core.sources.network import Network
 from core.sources.repository import from_folder, from_hub
+from core.sources.segmenters import build_segmenter
 from core.sources.timm_models import from_file, from_timm, untrained
 from core.vision_model import VisionModel
 
+if TYPE_CHECKING:
+    from core.segment.segmenter import Segmenter
 
-def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -> VisionModel:
+
+def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -> "VisionModel | Segmenter":
     """Load the model that `spec` names onto `device`, ready for inference.
 
     Args:
@@ -32,6 +38,8 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
         InputError: There is no such model, or its weights do not fit or cannot be trusted.
         OfflineError: It would have to be downloaded and there is no network.
     """
+    if "segmentation" in spec.tasks:
+        return replace(build_segmenter(spec, device, elapsed_ms), spec=_with_commit(spec))
     network = _builder(spec)(spec)
     module = network.module.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())

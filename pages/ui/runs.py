@@ -14,7 +14,13 @@ from pages.ui.text import browser_zone
 if TYPE_CHECKING:
     import pandas as pd
 
-PAGES = {"attention": "pages/attention_maps.py", "classification": "pages/attention_maps.py"}
+PAGES = {
+    "attention": "pages/attention_maps.py",
+    "classification": "pages/attention_maps.py",
+    "segmentation": "pages/segment_anything.py",
+    "segment-everything": "pages/segment_anything.py",
+    "segmentation-evaluation": "pages/segment_anything.py",
+}
 """Kind of run to the page that opens it again; other kinds have no page of their own."""
 
 COLUMNS = {

@@ -20,6 +20,7 @@ from pages.ui import state
 
 if TYPE_CHECKING:
     from core.loaders import ModelPool
+    from core.segment.cache import EmbeddingCache
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
@@ -37,6 +38,14 @@ def model_pool() -> ModelPool:
     from core.loaders import ModelPool
 
     return ModelPool(budget_mb=settings().model_memory_mb, device=settings().device)
+
+
+@st.cache_resource(show_spinner=False)
+def embedding_cache() -> EmbeddingCache:
+    """Return the picture embeddings of segmenters, shared by everybody who has the same picture."""
+    from core.segment.cache import EmbeddingCache
+
+    return EmbeddingCache(store(), settings().embedding_memory_mb, settings().embedding_store_mb)
 
 
 def is_private(access: str, headers: Mapping[str, str]) -> bool:

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import streamlit as st
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from core.images import ImageInput
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
+    from pages.ui.segment_compare import Replayed
+    from pages.ui.segment_evaluate import Evaluated
+    from pages.ui.segment_everything import Found
+    from pages.ui.segment_state import Work
 
 T = TypeVar("T")
 
@@ -52,6 +59,24 @@ REOPENED_PICTURE: Slot[ImageInput] = Slot("reopened_picture")
 
 ATTENTION: Slot[Shown] = Slot("attention_result")
 """The last attention result, with what it was made from."""
+
+SEGMENT_WORK: Slot[Work] = Slot("segment_work")
+"""What is being segmented in this session."""
+
+SEGMENT_START: Slot[tuple[str, float, float]] = Slot("segment_start")
+"""A point handed over by another page: digest of its picture, x and y in its pixels."""
+
+SEGMENT_TRUTH: Slot[tuple[str, NDArray[np.bool_]]] = Slot("segment_truth")
+"""A truth mask that was uploaded, and the digest of the picture it is for."""
+
+EVERYTHING: Slot[Found] = Slot("segment_everything")
+"""The last result of segmenting everything."""
+
+EVALUATED: Slot[Evaluated] = Slot("segment_evaluated")
+"""The last evaluation of a segmenter."""
+
+REPLAYED: Slot[Replayed] = Slot("segment_replayed")
+"""The last replay of prompts on another model."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
 """The run and view that the store was last told of."""

@@ -1,0 +1,166 @@
+"""Beside the canvas: the objects, the masks to choose from, the prompts one by one, how good the mask is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.errors import InputError
+from core.images import ImageInput
+from core.segment.draw import Layer, composite, jpeg, shrunk
+from pages.ui.segment_run import PAGE, keep_view
+from pages.ui.segment_state import Work
+from pages.ui.segment_view import Drawn, Looks, cleaned, remove_prompt
+from pages.ui.text import MISSING, plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+THUMBNAIL_PX = 200
+
+
+def object_list(work: Work) -> None:
+    """Draw the objects of the picture: choose, add, rename, delete."""
+    numbers = {item.number: item for item in work.objects}
+    key = f"{PAGE}_object"
+    st.session_state[key] = work.edited.number
+    st.segmented_control(
+        "Objects",
+        list(numbers),
+        format_func=lambda number: f":{numbers[number].hue}[●] {plain(numbers[number].name)}",
+        key=key,
+        required=True,
+        on_change=partial(_choose_object, work, key),
+        help="Clicks belong to the chosen object. Each has its own colour and history.",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.text_input(
+            "Name", work.edited.name, max_chars=60, key=f"{PAGE}_name_{work.edited.number}", width=180
+        )
+        work.edited.name = name.strip() or work.edited.name
+        st.button(
+            "New object", icon=":material/add:", shortcut="n", key=f"{PAGE}_new", on_click=partial(_add, work)
+        )
+        st.button(
+            "Delete",
+            icon=":material/delete:",
+            key=f"{PAGE}_delete",
+            on_click=work.remove,
+            disabled=len(work.objects) == 1 and work.edited.step.prompts.is_empty,
+        )
+
+
+def _choose_object(work: Work, key: str) -> None:
+    chosen = st.session_state[key]
+    work.active = next((i for i, item in enumerate(work.objects) if item.number == chosen), work.active)
+
+
+def _add(work: Work) -> None:
+    try:
+        work.add()
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
+    """Draw the masks to choose from; the choice stays when prompts are added."""
+    item = work.edited
+    result = item.step.result
+    if result is None:
+        st.info(
+            f"Click {'the canvas' if len(work.objects) == 1 else plain(item.name)} to mark an object.",
+            icon=":material/ads_click:",
+        )
+        return
+    masks = result.masks
+    for index, column in enumerate(st.columns(3)[: len(masks)]):
+        with column:
+            mask = cleaned(masks, index, look)
+            st.image(_thumbnail(image, mask, item.colour), width="stretch")
+            st.button(
+                f"Mask {index + 1}",
+                key=f"{PAGE}_mask_{index}",
+                type="primary" if index == item.step.index else "secondary",
+                on_click=partial(_choose_mask, work, index),
+                width="stretch",
+                help="Show this one, and keep to it when prompts are added.",
+            )
+            st.caption(
+                f"IoU {masks.predicted_iou[index]:.2f} predicted  \n"
+                f"stability {masks.stability[index]:.2f}  \n{_share(mask)} of the picture"
+            )
+
+
+def _thumbnail(image: ImageInput, mask: NDArray[np.bool_], colour: str) -> bytes:
+    scale = THUMBNAIL_PX / max(image.width, image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return jpeg(composite(shrunk(image, *size), [Layer(mask, colour)], 0.55))
+
+
+def _share(mask: NDArray[np.bool_]) -> str:
+    share = float(mask.mean())
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+
+
+def _choose_mask(work: Work, index: int) -> None:
+    item = work.edited
+    item.choice = item.step.index = index
+    if item.step.run_id:
+        keep_view(work, item.step.run_id)
+
+
+def scores(work: Work, drawn: Drawn, truths: tuple[NDArray[np.bool_], ...]) -> None:
+    """Draw how good the mask is: by the model's own word and, where the truth is known, by that."""
+    item = work.edited
+    mask, result = drawn.of(item), item.step.result
+    if mask is None or result is None:
+        return
+    masks, index = result.masks, item.step.index
+    rows = [
+        ("Predicted IoU", f"{masks.predicted_iou[index]:.3f}", "what the model expects, before any cleaning"),
+        ("Stability", f"{masks.stability[index]:.3f}", "IoU of the masks at threshold ± 1"),
+        ("Area", f"{int(mask.sum()):,} px", f"{_share(mask)} of the picture"),
+    ]
+    rows += _truth_rows(mask, truths)
+    frame = pd.DataFrame(rows, columns=["Measure", "Value", "Meaning"])
+    st.dataframe(frame, hide_index=True, alt="How good the mask is")
+
+
+def _truth_rows(mask: NDArray[np.bool_], truths: tuple[NDArray[np.bool_], ...]) -> list[tuple[str, str, str]]:
+    if not truths:
+        return [("IoU to truth", MISSING, "a scene has one; or give a truth mask under How sure")]
+    from core.segment.regions import boundary_iou, iou
+
+    best = max(truths, key=lambda truth: iou(mask, truth))
+    of = "the object it meets best" if len(truths) > 1 else "the truth mask"
+    return [
+        ("IoU to truth", f"{iou(mask, best):.3f}", of),
+        ("Boundary IoU", f"{boundary_iou(mask, best):.3f}", "the same along the contour alone"),
+    ]
+
+
+def prompt_list(work: Work) -> None:
+    """Draw every prompt of the active object with a button that takes it away."""
+    prompts = work.edited.step.prompts
+    labels = [
+        (place, f"{'include' if p.include else 'exclude'} ({p.x:.0f}, {p.y:.0f})")
+        for place, p in enumerate(prompts.points)
+    ]
+    if prompts.box:
+        x0, y0, x1, y1 = prompts.box
+        labels.append((None, f"box ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f})"))
+    if not labels:
+        return
+    st.caption("Prompts; press one to remove it")
+    with st.container(horizontal=True, gap="small"):
+        for place, label in labels:
+            st.button(
+                label,
+                key=f"{PAGE}_remove_{work.edited.number}_{place}",
+                icon=":material/close:",
+                on_click=partial(remove_prompt, work, place),
+            )

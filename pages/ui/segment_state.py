@@ -1,0 +1,197 @@
+"""What a person is segmenting: objects, each with its history of prompts and masks. No Streamlit here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InputError
+from core.segment.prompts import Point, Prompts
+
+if TYPE_CHECKING:
+    from core.images import ImageInput
+    from core.segment.workflow import SegmentResult
+
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "violet": "#CC79A7",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "yellow": "#F0E442",
+}
+"""Of the objects, in order, by the name Streamlit's text colours have; hues that can be told apart with any
+kind of colour vision (Okabe & Ito 2008)."""
+MAX_OBJECTS = 50
+SAME_PX = 0.75
+"""Two prompts on the canvas this close, in its pixels, are the same one drawn again."""
+
+
+@dataclass
+class Step:
+    """One state of an object's prompts, and what the model answered."""
+
+    prompts: Prompts = field(default_factory=Prompts)
+    result: SegmentResult | None = None
+    index: int = 0
+    """Which of the masks was chosen."""
+    run_id: str | None = None
+    """The stored run of this answer. Set before there is an answer, it says not to store another."""
+
+
+@dataclass
+class Edited:
+    """One object of the picture, while it is being segmented. `steps[0]` has no prompts."""
+
+    number: int
+    name: str
+    hue: str
+    """One of `COLOURS`."""
+    steps: list[Step] = field(default_factory=lambda: [Step()])
+    at: int = 0
+    choice: int | None = None
+    """The mask a person chose by hand; it stays chosen when prompts are added. None takes the likeliest."""
+
+    @property
+    def colour(self) -> str:
+        """`#rrggbb`"""
+        return COLOURS[self.hue]
+
+    @property
+    def step(self) -> Step:
+        """The state that is shown."""
+        return self.steps[self.at]
+
+    def show(self, prompts: Prompts, tolerance: float) -> None:
+        """Go to the state with these prompts: an earlier or later one beside this, or else a new one.
+
+        `tolerance` is how far, in pixels of the picture, prompts may lie apart and still be the same.
+        """
+        for at in (self.at, self.at - 1, self.at + 1):
+            if 0 <= at < len(self.steps) and alike(self.steps[at].prompts, prompts, tolerance):
+                self.at = at
+                return
+        self.steps[self.at + 1 :] = [Step(prompts)]
+        self.at += 1
+
+    def go(self, by: int) -> None:
+        """Undo (-1) or redo (1)."""
+        self.at = min(max(self.at + by, 0), len(self.steps) - 1)
+
+    def starts_from(self) -> Step | None:
+        """Return the state whose mask the shown one refines: the one before, if prompts were only added."""
+        before = self.steps[self.at - 1] if self.at else None
+        if before is None or before.result is None or not _extends(self.step.prompts, before.prompts):
+            return None
+        return before
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the history up to the shown state, so that going through it again gives the same mask."""
+        steps = [step.prompts.to_json() for step in self.steps[1 : self.at + 1]]
+        return {"name": self.name, "steps": steps, "choice": self.choice}
+
+
+def _extends(prompts: Prompts, before: Prompts) -> bool:
+    kept = prompts.points[: len(before.points)] == before.points
+    return kept and (before.box is None or prompts.box == before.box)
+
+
+def alike(one: Prompts, other: Prompts, tolerance: float) -> bool:
+    """Say whether two sets of prompts are the same but for how exactly they were drawn."""
+    if len(one.points) != len(other.points) or (one.box is None) != (other.box is None):
+        return False
+    if any(a.include != b.include for a, b in zip(one.points, other.points, strict=True)):
+        return False
+    flat = [(p.x, p.y, q.x, q.y) for p, q in zip(one.points, other.points, strict=True)]
+    apart = [max(abs(ax - bx), abs(ay - by)) for ax, ay, bx, by in flat]
+    if one.box is not None and other.box is not None:
+        apart += [abs(a - b) for a, b in zip(one.box, other.box, strict=True)]
+    return all(distance <= tolerance for distance in apart)
+
+
+@dataclass
+class Work:
+    """Everything on one picture in one session. It belongs to the picture: another picture is other work."""
+
+    picture: str
+    """Digest of the picture."""
+    model: tuple[str, str]
+    """Id and revision of the model whose masks these are."""
+    objects: list[Edited] = field(default_factory=list)
+    active: int = 0
+    made: int = 0
+    """How many objects there ever were; numbers are not used twice."""
+    canvas_key: str = ""
+    drawing: dict[str, Any] = field(default_factory=dict)
+    """What the canvas was last told to show."""
+    seen: Any = None
+    """What the canvas last told."""
+
+    @property
+    def edited(self) -> Edited:
+        """The object that clicks belong to."""
+        return self.objects[self.active]
+
+    def add(self, name: str = "") -> Edited:
+        """Add an object and make it the active one.
+
+        Raises:
+            InputError: There are too many.
+        """
+        if len(self.objects) >= MAX_OBJECTS:
+            raise InputError(f"There are {MAX_OBJECTS} objects already.", "Delete one first.")
+        self.made += 1
+        hue = list(COLOURS)[(self.made - 1) % len(COLOURS)]
+        self.objects.append(Edited(self.made, name or f"object {self.made}", hue))
+        self.active = len(self.objects) - 1
+        return self.edited
+
+    def remove(self) -> None:
+        """Delete the active object; there is always one left, if an empty one."""
+        del self.objects[self.active]
+        self.active = max(0, self.active - 1)
+        if not self.objects:
+            self.add()
+
+    def redraw(self) -> None:
+        """Make the canvas show the active object's prompts as they are here."""
+        self.drawing = {}
+
+    def for_model(self, model: tuple[str, str]) -> None:
+        """Keep every object's prompts and drop the masks, which another model made."""
+        if model == self.model:
+            return
+        self.model = model
+        for item in self.objects:
+            prompts = replace(item.step.prompts, logits=None)
+            item.steps, item.at = [Step(), Step(prompts)] if not prompts.is_empty else [Step()], 0
+            item.at = len(item.steps) - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a stored run's view keeps it."""
+        return {"objects": [item.to_json() for item in self.objects], "active": self.active}
+
+    def restore(self, view: Any, run_id: str) -> None:
+        """Take over what `to_json` gave to a run's view. What cannot be read in it is left out."""
+        rows = view.get("objects") if isinstance(view, dict) else None
+        for row in rows if isinstance(rows, list) else []:
+            try:
+                steps = [Step(Prompts.from_json(raw), run_id=run_id) for raw in row["steps"]]
+                item = self.add(str(row["name"])[:60])
+                item.steps += steps
+                item.at = len(item.steps) - 1
+                choice = row.get("choice")
+                item.choice = choice if isinstance(choice, int) and 0 <= choice < 3 else None
+            except (InputError, KeyError, TypeError, AttributeError):
+                continue
+        if self.objects and isinstance(view.get("active"), int):
+            self.active = min(max(view["active"], 0), len(self.objects) - 1)
+
+
+def new_work(image: ImageInput, model: tuple[str, str], start: Point | None) -> Work:
+    """Return fresh work on a picture, with one object; `start` is its first click, if any."""
+    work = Work(image.sha256, model)
+    item = work.add()
+    if start is not None:
+        item.show(Prompts((start,)), 0)
+    return work
