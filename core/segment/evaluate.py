@@ -202,6 +202,19 @@ class Summary(NamedTuple):
     interval: tuple[float, float] | None
     """95 % bootstrap interval of the mean IoU after one click, over pictures; None for a single picture."""
 
+    def row(self) -> dict[str, float]:
+        """Return the numbers by name; one that is not defined is left out."""
+        found: dict[str, float | None] = {"objects": self.objects, "pictures": self.pictures}
+        for number, (mean, median) in enumerate(zip(self.mean_iou, self.median_iou, strict=True), start=1):
+            found |= {f"iou_{number}_clicks": mean, f"iou_{number}_clicks_median": median}
+        found |= {"iou_box": self.box_mean_iou, "iou_box_median": self.box_median_iou}
+        for level, clicks, failed in zip(LEVELS, self.clicks_to, self.failed, strict=True):
+            found |= {f"clicks_to_{level * 100:.0f}": clicks, f"failed_{level * 100:.0f}": failed}
+        low, high = self.interval or (None, None)
+        found |= {"iou_1_clicks_low": low, "iou_1_clicks_high": high}
+        found["predicted_iou_correlation"] = self.predicted_correlation
+        return {name: float(value) for name, value in found.items() if value is not None}
+
 
 def summarise(scores: Sequence[ObjectScore], seed: int = 0) -> Summary:
     """Return the numbers of at least one object, all of the same number of clicks.
@@ -272,18 +285,21 @@ class Evaluation:
     is_complete: bool
     """False where it was cancelled: then it tells of the pictures up to there."""
 
+    @property
+    def objects(self) -> int:
+        """How many were clicked."""
+        return len(self.scores)
+
     def metrics(self) -> dict[str, float]:
-        """Return the overall numbers by name; one that is not defined is left out."""
-        found = self.overall
-        named: dict[str, float | None] = {
-            f"iou_{k}_clicks": value for k, value in enumerate(found.mean_iou, start=1)
-        }
-        named["iou_box"] = found.box_mean_iou
-        for level, clicks, failed in zip(LEVELS, found.clicks_to, found.failed, strict=True):
-            named |= {f"clicks_to_{level * 100:.0f}": clicks, f"failed_{level * 100:.0f}": failed}
-        named["predicted_iou_correlation"] = found.predicted_correlation
-        named |= {"objects": found.objects, "encode_ms": self.encode_ms, "decode_ms": self.decode_ms}
-        return {name: float(value) for name, value in named.items() if value is not None}
+        """Return the overall numbers by name, and the times in milliseconds."""
+        return self.overall.row() | {"encode_ms": self.encode_ms, "decode_ms": self.decode_ms}
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """Return a table: one row over all pictures, and one for each kind where there are several."""
+        kinds = self.by_kind if len(self.by_kind) > 1 else {}
+        return [
+            {"pictures of": kind, **found.row()} for kind, found in {"all": self.overall, **kinds}.items()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
