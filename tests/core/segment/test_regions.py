@@ -60,15 +60,15 @@ def shoelace(ring: Ring) -> float:
 
 def test_holes_are_filled_by_size_and_only_those_inside() -> None:
     mask = drawn(
-        "######.#",  # the notch is open to the border
+        "#####.##",  # the notch is open to the border
         "#.##..##",
         "##.#..##",  # touches the first hole by a corner only: a hole of its own
         "########",
     )
     filled = drawn(
-        "######.#",
+        "#####.##",
         "####..##",
-        "########",
+        "####..##",
         "########",
     )
     assert np.array_equal(clean(mask, Cleaning(fill_holes_px=1)), filled)
