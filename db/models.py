@@ -6,8 +6,11 @@
                      │ ├──< run_artifact >── artifact          bytes, stored once by their SHA-256
                      │ └─── worker             the process, while the run is going
 
+    derived          bytes that can be computed again, by what they were computed from; of no run
+
 A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
-runs and go when the last run that refers to them goes (`Store.delete`).
+runs and go when the last run that refers to them goes (`Store.delete`). Derived values go when others, more
+recently used, need their room (`Store.keep_derived`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -209,3 +212,18 @@ class Worker(Base):
     pid: Mapped[int]
     process_started_s: Mapped[float]
     seen: Mapped[datetime]
+
+
+class Derived(Base):
+    """Bytes that can be computed again, named by the SHA-256 of what they were computed from."""
+
+    __tablename__ = "derived"
+    __table_args__ = (
+        CheckConstraint("length(key) = 64", name="key"),
+        CheckConstraint("size = length(data)", name="size"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    used: Mapped[datetime]
+    data: Mapped[bytes]  # the last column: SQLite reads and writes the others without going through it

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import exists, select
 
-from db import queries, reading, upkeep, workers, writing
+from db import derived, queries, reading, upkeep, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
 from db.errors import InvalidRunError, RunNotFoundError, StoreDamagedError, StoreError, translated
 from db.migrations import migrate
@@ -49,6 +49,8 @@ class Store:
       who may do everything.
     - **Stored once.** Equal pictures, files and environments are one row each, and go with the last run that
       refers to them.
+    - **Derived.** Values that can be computed again are kept by a key, belong to no run, and go when their
+      room is needed.
     - **Concurrent.** One store serves all threads of a process, and any number of processes may open the same
       database. Readers see one moment and never wait for writers. A writer waits for another one up to
       `LOCK_TIMEOUT_S`. Do not carry an open store over a fork.
@@ -338,6 +340,28 @@ class Store:
         """Return the kept pictures of the newest own runs, each once, the most recently used first."""
         with self._database.read() as connection:
             return reading.load_kept_pictures(connection, owner, limit)
+
+    # Values that can be computed again
+
+    def derived(self, key: str) -> bytes | None:
+        """Return the derived value under `key`, None where there is none.
+
+        It counts as used now. That is not written where it was within the last minute, or where the store
+        is being written or may not be: a read neither waits nor fails for it.
+        """
+        with self._database.read() as connection:
+            return derived.load(connection, key)
+
+    def keep_derived(self, key: str, data: bytes, budget_mb: float) -> None:
+        """Keep a derived value, in the place of an older one of that key.
+
+        Args:
+            key: SHA-256, as 64 hex digits, of what it was computed from.
+            data: One larger than the budget is not kept.
+            budget_mb: What all derived values may take, in MB (10^6 bytes); the least recently used go.
+        """
+        with self._database.write(alone=True) as connection:
+            derived.keep(connection, key, data, int(budget_mb * 1e6))
 
     # For the operator
 

@@ -44,7 +44,8 @@ def postgres_store(server: postgres.Server) -> Callable[[], str]:
     Store.open(url).close()
 
     def emptied() -> str:
-        server.psql("DELETE FROM run; DELETE FROM image; DELETE FROM artifact; DELETE FROM environment", url)
+        tables = ("run", "image", "artifact", "environment", "derived")
+        server.psql("; ".join(f"DELETE FROM {table}" for table in tables), url)
         return url
 
     return emptied

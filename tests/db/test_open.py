@@ -149,6 +149,8 @@ def test_a_store_of_the_first_version_is_upgraded_with_its_rows(empty_url: str) 
         assert run.metric("latency_ms") == 12.5
         assert run.environment.versions == {"python": "3.11"}
         assert store.run("01KAAAAAAAAAAAAAAAAAAAAAA2", "ada").error_class == "Interrupted"
+        store.keep_derived("0" * 64, b"derived", 1)
+        assert store.derived("0" * 64) == b"derived"
         store.record(draft())
         assert store.check() == ()
 
