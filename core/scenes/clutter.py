@@ -22,8 +22,11 @@ from core.scenes.textures import BACKGROUNDS, GROUNDS, RGB, TEXTURES, background
 Style = Literal["shapes", "cutouts"]
 STYLES: tuple[Style, ...] = ("shapes", "cutouts")
 
-MIN_VISIBLE = 0.4
+MIN_VISIBLE = 0.5
 """Least share of a thing's pixels that must be visible for it to count."""
+MIN_CONTRAST = 24
+"""Least mean difference (0-255, of RGB) between a thing and what was there before, along its edge: what
+cannot be told from its surroundings is no thing."""
 MIN_AREA = 0.004
 """Least visible area of a thing, as a share of the picture's."""
 
@@ -86,16 +89,30 @@ def _put_things(
     for number in range(1, int(rng.integers(2, 8)) + 1):
         shade = _outline(rng, side_px)
         x, y = (int(rng.integers(-length // 4, side_px - 3 * length // 4 + 1)) for length in shade.size)
+        box = (x, y, x + shade.width, y + shade.height)
+        filling = _filling(rng, style, photographs, shade.size)
+        if _contrast(canvas.crop(box), filling, shade) < MIN_CONTRAST:
+            full.append(0)
+            continue
+        canvas.paste(filling, (x, y), shade)
         placed = Image.new("L", canvas.size)
         placed.paste(shade, (x, y))
-        filling = _filling(rng, style, photographs, shade.size)
-        patch = Image.new("RGB", canvas.size)
-        patch.paste(filling, (x, y))
-        canvas.paste(patch, (0, 0), placed)
         mask = np.asarray(placed) >= 128
         owner[mask] = number
         full.append(int(np.count_nonzero(mask)))
     return full, owner
+
+
+def _contrast(before: Image.Image, filling: Image.Image, shade: Image.Image) -> float:
+    """Return the mean difference of a thing from what is under it, along the inside of its edge.
+
+    All three are of the thing's own box.
+    """
+    inside = np.asarray(shade) >= 128
+    inner = np.pad(inside, 2)
+    edge = inside & ~(inner[2:-2, :-4] & inner[2:-2, 4:] & inner[:-4, 2:-2] & inner[4:, 2:-2])
+    apart = np.asarray(filling)[edge].astype(np.int16) - np.asarray(before)[edge]
+    return float(np.abs(apart).mean()) if len(apart) else 0.0
 
 
 def _kept(full: list[int], owner: NDArray[np.uint8]) -> list[int]:
@@ -107,7 +124,7 @@ def _kept(full: list[int], owner: NDArray[np.uint8]) -> list[int]:
 
 def _outline(rng: np.random.Generator, side_px: int) -> Image.Image:
     """Return the coverage (0-255) of a random outline in its own box."""
-    size = side_px * math.exp(rng.uniform(math.log(0.1), math.log(0.5)))  # square root of its area
+    size = side_px * math.exp(rng.uniform(math.log(0.13), math.log(0.5)))  # square root of its area
     if rng.random() < 0.3:
         name = CLASSES[int(rng.integers(len(CLASSES)))]
         return Image.fromarray(coverage(name, size, rng.uniform(0, math.tau)))

@@ -65,9 +65,10 @@ def truth_pictures(n: int, seed: int) -> FreshPictures:
     Raises:
         InputError: `n` or `seed` is of no use.
     """
-    if not 1 <= n <= 10**6 or not 0 <= seed < 10**6:
+    if not 1 <= n <= 10**6 or not 0 <= seed < 10**12:
         raise InputError(
-            f"There are no {n} pictures of each kind of seed {seed}.", "Choose 1 to 10^6, and a seed from 0."
+            f"There are no {n} pictures of each kind of seed {seed}.",
+            "Choose 1 to 10^6, and a seed of 0 to 10^12.",
         )
     return FreshPictures(n, seed)
 

@@ -93,7 +93,7 @@ class Prompts:
             box = None if corners is None else tuple(_finite(value) for value in corners)
             if box is not None and len(box) != 4:
                 raise ValueError("a box has four numbers")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(
                 "The file holds no prompts.",
                 'Give JSON such as {"points": [{"x": 10, "y": 20, "include": true}], "box": null}.',

@@ -44,19 +44,22 @@ def draw_batch(
 ) -> PromptableBatch:
     """Return `batch_size` new pictures with `objects` objects of each (repeated where there are fewer)."""
     rng = np.random.default_rng((seed, step, 2))
-    pixels, pictures, truths = [], [], []
+    padded = np.zeros((batch_size, side_px, side_px, 3), np.uint8)
+    inside = np.zeros((batch_size, side_px, side_px, 1), np.bool_)
+    pictures, truths = [], []
     for place in range(batch_size):
         number = TRAIN_SEEDS + seed * 10**9 + step * batch_size + place
         rgb, owner = _picture(rng, number, side_px, plain_share, photographs)
-        pixels.append(normalised(rgb, side_px))
+        height, width = owner.shape
+        padded[place, :height, :width], inside[place, :height, :width] = rgb, True
         present = np.unique(owner)
         present = present[present > 0]
         chosen = rng.permutation(np.resize(rng.permutation(present), objects))
-        padded = np.zeros((side_px, side_px), np.uint8)
-        padded[: owner.shape[0], : owner.shape[1]] = owner
-        truths += [_halved(padded == number) for number in chosen]
+        whole = np.pad(owner, ((0, side_px - height), (0, side_px - width)))
+        truths += [_halved(whole == number) for number in chosen]
         pictures += [place] * objects
-    return PromptableBatch(torch.stack(pixels), torch.tensor(pictures), torch.from_numpy(np.stack(truths)))
+    truth = torch.from_numpy(np.stack(truths))
+    return PromptableBatch(_normalised(padded, inside), torch.tensor(pictures), truth)
 
 
 def _picture(
@@ -89,12 +92,10 @@ def _plain(seed: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     return np.asarray(rgb), np.asarray(Image.fromarray(owner).resize(size, Image.Resampling.NEAREST))
 
 
-def normalised(rgb: NDArray[np.uint8], side_px: int) -> Tensor:
-    """Return a picture (h w 3, sides up to `side_px`) as `Sam.preprocess` makes it: 3 S S, float32."""
-    pixels = torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)  # 3 h w
-    pixels = (pixels - torch.tensor(PIXEL_MEAN).view(3, 1, 1)) / torch.tensor(PIXEL_STD).view(3, 1, 1)
-    height, width = pixels.shape[1:]
-    return torch.nn.functional.pad(pixels, (0, side_px - width, 0, side_px - height))
+def _normalised(rgb: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Tensor:
+    """Return pictures B S S 3 as `Sam.preprocess` makes them: B 3 S S, float32, 0 where not `inside`."""
+    pixels = (rgb.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD) * inside
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
 def _halved(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -45,7 +45,8 @@ def decode_rows(sam: "Sam", embeddings: Tensor, prompts: Prompts) -> tuple[Tenso
     row by row this is the same computation.
     """
     points = (prompts.points, prompts.labels) if prompts.points.shape[1] else None
-    sparse, dense = sam.prompt_encoder(points, prompts.boxes, prompts.logits)
+    with torch.autocast(embeddings.device.type, enabled=False):  # places need more digits than bfloat16 has
+        sparse, dense = sam.prompt_encoder(points, prompts.boxes, prompts.logits)
     decoder = sam.mask_decoder
     fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])  # 5 C
     tokens = torch.cat((fixed.expand(len(embeddings), -1, -1), sparse), dim=1)  # N 5+P C
