@@ -387,7 +387,7 @@ def test_sessions_in_any_order_get_their_own_masks(tmp_path: Path) -> None:
         folder = tmp_path
 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        InFolder, settings=settings(max_examples=15, stateful_step_count=25, deadline=None)
+        InFolder, settings=settings(max_examples=30, stateful_step_count=30, deadline=None)
     )
 
 
@@ -396,7 +396,7 @@ SCHEDULES = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SCHEDULES)
 def test_threads_in_any_order_get_their_own_masks(schedules: list[list[tuple[int, int]]]) -> None:
     cache, model = EmbeddingCache(None, memory_mb=2.5 * ONE_MB), small_sam()
