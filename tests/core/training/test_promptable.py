@@ -1,7 +1,7 @@
 """Training of a promptable segmenter: its parts are right, it learns, and it goes on after a stop."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,15 @@ TINY: dict[str, Any] = {
     "threads": 1,
 }
 SIDE = TINY["image_size"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small a model is faster without threads, above all beside other work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def config_in(folder: Path, **changes: Any) -> PromptableConfig:
@@ -97,19 +106,21 @@ class Interrupted(Diary):
             raise KeyboardInterrupt
 
 
-def test_the_loss_goes_down_on_a_fixed_batch() -> None:
-    sam, batch = tiny_sam(), a_batch()
-    optimizer = torch.optim.AdamW(sam.parameters(), lr=3e-3)
-    losses, ious = [], []
-    for _ in range(40):
+def test_a_fixed_picture_is_learned_better_than_any_answer_that_does_not_look() -> None:
+    sam, batch = tiny_sam(), a_batch(step=1, plain_share=1.0, count=1)
+    blind = [
+        mask_loss(torch.full((2, 4, 32, 32), logit), batch.truth.float(), torch.zeros(2, 4)).item()
+        for logit in np.arange(-6, 2, 0.25).tolist()
+    ]
+    optimizer = torch.optim.AdamW(sam.parameters(), lr=5e-3)
+    for _ in range(100):
         torch.manual_seed(1)
         found = batch_loss(sam, batch, rounds=1)
         optimizer.zero_grad()
         found.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(found.loss.item())
-        ious.append(found.box_iou.item())
-    assert losses[-1] < 0.7 * losses[0] and ious[-1] > ious[0] + 0.1
+    assert found.loss < min(blind) / 2
+    assert found.click_iou > 0.6 and found.box_iou > 0.6
 
 
 def test_after_a_stop_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -333,7 +344,7 @@ def test_the_objects_of_a_plain_scene_are_those_of_the_scene() -> None:
             np.asarray(Image.fromarray(item.mask).resize((SIDE // 2, SIDE // 2))) for item in scene.objects
         ]
         for mask in batch.truth[batch.picture == place].numpy():
-            assert max((mask & item).sum() / (mask | item).sum() for item in half) > 0.8
+            assert max((mask & item).sum() / (mask | item).sum() for item in half) > 0.7
 
 
 def test_a_trained_model_is_prompted_as_the_app_does(tmp_path: Path) -> None:
