@@ -138,16 +138,11 @@ def test_after_a_stop_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> N
     assert not config.state_path.exists()
 
 
-def test_another_seed_gives_other_weights_and_other_settings_cannot_resume(tmp_path: Path) -> None:
+def test_a_training_of_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_sam(config_in(tmp_path), Interrupted(), progress=False)
     with pytest.raises(InputError, match="another dim"):
         train_sam(config_in(tmp_path, resume=True, dim=32), progress=False)
-    digests = {
-        train_sam(config_in(tmp_path / str(seed), seed=seed, steps=1), progress=False).card.sha256
-        for seed in (0, 1)
-    }
-    assert len(digests) == 2
 
 
 def test_the_card_rebuilds_the_model_that_was_measured(tmp_path: Path) -> None:
