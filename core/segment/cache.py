@@ -178,30 +178,30 @@ def size_mb(embedding: ImageEmbedding) -> float:
 def to_bytes(embedding: ImageEmbedding) -> bytes:
     """Return a file of safetensors: the tensors, named by their numbers, and this metadata.
 
-    layout   JSON: the geometry, and the numbers of the tensors whose channels lie last in memory
+    layout   JSON: the geometry, and for each tensor its dimensions in the order in which the file has them
     sha256   digest of the same file without this entry
     """
     geometry = embedding.geometry
+    orders = [_memory_order(tensor) for tensor in embedding.tensors]
     layout = {
         "original": geometry.original,
         "resized": geometry.resized,
         "side": geometry.side,
-        "channels_last": [i for i, tensor in enumerate(embedding.tensors) if _is_channels_last(tensor)],
+        "orders": orders,
     }
     tensors = {  # copied, because safetensors refuses tensors that share memory
-        str(i): tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for i, tensor in enumerate(embedding.tensors)
+        str(i): tensor.permute(order).to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for i, (tensor, order) in enumerate(zip(embedding.tensors, orders, strict=True))
     }
     return _sealed(tensors, json.dumps(layout))[0]
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
-    """Say whether it lies in memory as some encoders leave it, where kernels may round another way."""
-    return (
-        tensor.ndim == 4
-        and not tensor.is_contiguous()
-        and tensor.is_contiguous(memory_format=torch.channels_last)
-    )
+def _memory_order(tensor: Tensor) -> list[int]:
+    """Return its dimensions, the outermost in memory first.
+
+    Some encoders leave the channels innermost, and kernels may round in another way for another order.
+    """
+    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
 
 
 def _sealed(tensors: dict[str, Tensor], layout: str) -> tuple[bytes, str]:
@@ -227,13 +227,15 @@ def _parsed(data: bytes) -> tuple[list[Tensor], dict[str, Any]]:
     """Return tensors and layout of a file; a bad one raises what `from_bytes` catches."""
     named = load(data)  # checks the header, before anything here believes it
     metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    if not named or _sealed(named, metadata["layout"])[1] != metadata["sha256"]:
+    if _sealed(named, metadata["layout"])[1] != metadata["sha256"]:
         raise ValueError("its digest is another one")
     layout = json.loads(metadata["layout"])
-    formats = dict.fromkeys(layout["channels_last"], torch.channels_last)
+    if not len(named) == len(layout["orders"]) > 0:
+        raise ValueError("it has another number of tensors")
     # cloned, because the bytes of a file are not aligned as PyTorch aligns its own
     tensors = [
-        named[str(i)].clone(memory_format=formats.get(i, torch.contiguous_format)) for i in range(len(named))
+        named[str(i)].clone().permute(sorted(range(len(order)), key=order.__getitem__))
+        for i, order in enumerate(layout["orders"])
     ]
     return tensors, layout
 
