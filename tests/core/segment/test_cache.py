@@ -417,6 +417,11 @@ def test_threads_in_any_order_get_their_own_masks(schedules: list[list[tuple[int
 # As bytes
 
 
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the bytes of a tensor's values in the order of its dimensions."""
+    return tensor.flatten().contiguous().view(torch.uint8)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_tensors_come_back_as_they_lay(model: CountingSam, dtype: torch.dtype) -> None:
     base = torch.randn(1, 6, 5, 4).to(dtype)
@@ -428,7 +433,7 @@ def test_tensors_come_back_as_they_lay(model: CountingSam, dtype: torch.dtype) -
     assert found is not None
     for tensor, expected in zip(found.tensors, (*whole, *views), strict=True):
         assert (tensor.dtype, tensor.shape) == (dtype, expected.shape)
-        assert torch.equal(tensor.flatten().view(torch.uint8), expected.flatten().view(torch.uint8))
+        assert torch.equal(bits(tensor), bits(expected))
     for tensor, expected in zip(found.tensors[: len(whole)], whole, strict=True):
         strides = [(tensor.stride(d), expected.stride(d)) for d in range(4) if expected.shape[d] > 1]
         assert all(mine == other for mine, other in strides)
