@@ -1,0 +1,445 @@
+"""Everything in the picture at once: a grid of points, and of the masks that answer them the good ones, once each.
+
+The masks are those of `segment_anything.SamAutomaticMaskGenerator`, found with less work: a mask of low
+predicted IoU is never brought to the picture's size, and of the others only the part that can be inside is.
+Empty masks, which the original keeps where no stability is asked for, are left out.
+
+Source: Kirillov et al. 2023 ("Segment Anything"), appendix B; segment_anything.automatic_mask_generator.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+from core.images import ImageInput
+from core.segment.masks import Geometry
+from core.segment.segmenter import ImageEmbedding, Segmenter, embed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Window = tuple[int, int, int, int]
+"""x0 y0 x1 y1 in pixels; x1 and y1 are one beyond the last."""
+EDGE_PX = 20
+"""A mask whose box comes so near to a crop's edge is taken to be cut off by it, as in the original."""
+TILE = 64
+"""How many pixels of a row are interpolated by one product of matrices."""
+
+
+class Cancelled(Exception):
+    """The caller asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticOptions:
+    """What counts as a good mask, and how hard to look; the names in segment-anything are similar.
+
+    Raises:
+        InputError: A number is out of its range.
+    """
+
+    points_per_side: int = 32
+    """The grid has so many points along each side of the picture, 1 to 256; each is asked for three masks."""
+    points_per_batch: int = 64
+    """So many points are answered at a time, 1 to 1024; more take more memory."""
+    min_predicted_iou: float = 0.88
+    """Masks are kept whose IoU, as the model itself predicts it, is above this, 0 to 1; 0 keeps all."""
+    min_stability: float = 0.95
+    """Masks are kept that stay this much the same (IoU, 0 to 1) when the threshold is moved up and down."""
+    stability_offset: float = 1.0
+    """How far the threshold is moved for that, in logits, 0 to 100."""
+    nms_iou: float = 0.7
+    """Of two masks whose boxes overlap by more than this (IoU, 0 to 1) only the better one is kept."""
+    crop_layers: int = 0
+    """Look again at parts of the picture, 0 to 4 times: at 2 x 2 parts, then at 4 x 4, and so on. Finds small
+    things, and takes as many times longer as there are parts."""
+    crop_nms_iou: float = 0.7
+    """The same as `nms_iou` between masks of different parts, where that of the smaller part is kept."""
+    crop_overlap: float = 512 / 1500
+    """How much neighbouring parts overlap, as a share (0 to 1) of the picture's shorter side."""
+    crop_points_downscale: int = 1
+    """The grid of each further layer of parts has so many times fewer points along a side, 1 to 256."""
+    min_region_px: int = 0
+    """Holes and separate islands of fewer pixels are removed from each mask; 0 leaves masks as they are."""
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST_SHARES.items():
+            value = getattr(self, name)
+            if not 0 <= value <= most:  # also refuses what is not a number
+                raise InputError(f"{name} cannot be {value:g}.", f"Give a number from 0 to {most:g}.")
+        for name, (least, most) in _COUNTS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not least <= value <= most:
+                raise InputError(f"{name} cannot be {value}.", f"Give a whole number, {least} to {most:,}.")
+        if self.points_at(self.crop_layers) < 1:
+            raise InputError(
+                "No point would be left for the last layer of parts.", "Choose more points, or fewer layers."
+            )
+
+    def points_at(self, layer: int) -> int:
+        """Return how many points the grid of a layer has along a side; layer 0 is the whole picture."""
+        return self.points_per_side // self.crop_points_downscale**layer
+
+
+_MOST_SHARES = {
+    "min_predicted_iou": 1.0,
+    "min_stability": 1.0,
+    "stability_offset": 100.0,
+    "nms_iou": 1.0,
+    "crop_nms_iou": 1.0,
+    "crop_overlap": 1.0,
+}
+_COUNTS = {
+    "points_per_side": (1, 256),
+    "points_per_batch": (1, 1024),
+    "crop_layers": (0, 4),
+    "crop_points_downscale": (1, 256),
+    "min_region_px": (0, 10**9),
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AutomaticMask:
+    """One mask of a picture; its pixels are kept at one bit each."""
+
+    bits: NDArray[np.uint8]
+    """The pixels within `window`, row by row, eight a byte."""
+    window: Window
+    """The smallest that holds all of the mask."""
+    size: tuple[int, int]
+    """Height and width of the picture, in pixels."""
+    area: int
+    """In pixels."""
+    predicted_iou: float
+    """What the model thinks of it, about 0-1."""
+    stability: float
+    """0-1: IoU of the masks at thresholds moved up and down."""
+    point: tuple[float, float]
+    """x and y of the point in the picture that it answers."""
+    crop: Window
+    """Part of the picture that the model looked at."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x0 y0 x1 y1: the middles of its outermost pixels, as segment-anything counts them."""
+        x0, y0, x1, y1 = self.window
+        return float(x0), float(y0), float(x1 - 1), float(y1 - 1)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """The pixels of `window` alone, h w."""
+        x0, y0, x1, y1 = self.window
+        flat = np.unpackbits(self.bits, count=(y1 - y0) * (x1 - x0))
+        return flat.reshape(y1 - y0, x1 - x0).view(np.bool_)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """H W, unpacked anew each time."""
+        x0, y0, x1, y1 = self.window
+        full = np.zeros(self.size, dtype=np.bool_)
+        full[y0:y1, x0:x1] = self.inside
+        return full
+
+
+def generate(
+    model: Segmenter,
+    image: ImageInput,
+    options: AutomaticOptions,
+    *,
+    embedding: ImageEmbedding | None = None,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[AutomaticMask, ...]:
+    """Return all masks of a picture that `options` let pass, the best first, as the original orders them.
+
+    Args:
+        embedding: Of this picture by this model, where there is one already.
+        progress: Told the share of points done, 0-1, after each batch.
+        cancelled: Asked before each batch.
+
+    Raises:
+        Cancelled: `cancelled` said so.
+        InputError: The model's output is not finite.
+        SetupError: The memory does not suffice.
+        ValueError: The embedding is of another model or picture.
+    """
+    import torch
+
+    embedding = embedding or embed(model, image)
+    _check_embedding(model, image, embedding)
+    crops = _crops(image.height, image.width, options)
+    total = sum(options.points_at(crop.layer) ** 2 for crop in crops)
+    found: list[AutomaticMask] = []
+    done = 0
+    for crop in crops:
+        of_crop: list[AutomaticMask] = []
+        with torch.inference_mode():
+            view = _view(model, image, crop, embedding)
+        for points in _batches(options, crop):
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            with torch.inference_mode():
+                of_crop += _answers(model, view, points, options)
+            done += len(points)
+            if progress is not None:
+                progress(done / total)
+        found += _without_doubles(of_crop, [mask.predicted_iou for mask in of_crop], options.nms_iou)
+    if len(crops) > 1:
+        found = _without_doubles(found, [1 / _area(mask.crop) for mask in found], options.crop_nms_iou)
+    if options.min_region_px:
+        found = _without_small_regions(found, options)
+    return tuple(found)
+
+
+def _check_embedding(model: Segmenter, image: ImageInput, embedding: ImageEmbedding) -> None:
+    if (embedding.model_id, embedding.revision) != (model.spec.id, model.spec.revision):
+        raise ValueError(f"the embedding is of {embedding.model_id}, not of {model.spec.id}")
+    if embedding.sha256 != image.sha256:
+        raise ValueError(f"the embedding is of another picture than {image.name}")
+
+
+class _Crop(NamedTuple):
+    """A part of the picture to look at."""
+
+    window: Window
+    layer: int
+
+
+def _crops(height: int, width: int, options: AutomaticOptions) -> list[_Crop]:
+    """Return the whole picture, then the parts of each layer; source: amg.generate_crop_boxes."""
+    crops = [_Crop((0, 0, width, height), 0)]
+    for layer in range(1, options.crop_layers + 1):
+        count = 2**layer
+        overlap = int(options.crop_overlap * min(height, width) * (2 / count))
+        w, h = (math.ceil((overlap * (count - 1) + side) / count) for side in (width, height))
+        for column, row in product(range(count), repeat=2):
+            x0, y0 = (w - overlap) * column, (h - overlap) * row
+            if x0 < width and y0 < height:  # a picture of few pixels has fewer parts
+                crops.append(_Crop((x0, y0, min(x0 + w, width), min(y0 + h, height)), layer))
+    return crops
+
+
+def _batches(options: AutomaticOptions, crop: _Crop) -> Iterator[NDArray[np.float64]]:
+    """Yield the points of the grid N 2, x y within the crop, row by row; source: amg.build_point_grid."""
+    x0, y0, x1, y1 = crop.window
+    count = options.points_at(crop.layer)
+    places = np.linspace(1 / (2 * count), 1 - 1 / (2 * count), count)
+    grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2) * (x1 - x0, y1 - y0)
+    for first in range(0, len(grid), options.points_per_batch):
+        yield grid[first : first + options.points_per_batch]
+
+
+class _Stretch(NamedTuple):
+    """Linear interpolation along one side, from low-resolution values to the picture's pixels."""
+
+    weights: "Tensor"
+    """n N, float32: the share of each value in each pixel, at most four of them above 0 for each."""
+    first: NDArray[np.int64]
+    """N: the first value that has a share in each pixel; never falls."""
+    last: NDArray[np.int64]
+    """N: the last one."""
+
+    def reach(self, values: NDArray[np.bool_]) -> tuple[int, int]:
+        """Return the pixels, from and up to, in which these values (n, at least one) can have a share."""
+        chosen = np.flatnonzero(values)
+        start = np.searchsorted(self.last, chosen[0], side="left")
+        return int(start), int(np.searchsorted(self.first, chosen[-1], side="right"))
+
+    def apply(self, low: "Tensor", start: int, stop: int) -> "Tensor":
+        """Return the pixels from `start` up to `stop` of rows of values: K n to K pixels."""
+        import torch
+
+        tiles = []
+        for left in range(start, stop, TILE):  # the matrix is banded: a tile takes few of the values
+            right = min(left + TILE, stop)
+            taken = slice(int(self.first[left]), int(self.last[right - 1]) + 1)
+            tiles.append(low[:, taken] @ self.weights[taken, left:right])
+        return torch.cat(tiles, dim=1)
+
+
+def _stretch(model: Segmenter, geometry: Geometry, axis: int) -> _Stretch:
+    """Return what `core.segment.masks.upscale` does along one axis: 0 down, 1 across."""
+    import torch
+    from torch.nn import functional as F
+
+    weights = torch.eye(model.low_res_side)[None]
+    if model.pads:
+        weights = F.interpolate(weights, geometry.side, mode="linear", align_corners=False)
+        weights = weights[..., : geometry.resized[axis]]
+    weights = F.interpolate(weights, geometry.original[axis], mode="linear", align_corners=False)[0]
+    shared = weights.numpy() > 0
+    first, last = shared.argmax(axis=0), len(shared) - 1 - shared[::-1].argmax(axis=0)
+    return _Stretch(weights.to(model.device), first, last)
+
+
+class _View(NamedTuple):
+    """A crop as the model sees it."""
+
+    tensors: tuple["Tensor", ...]
+    geometry: Geometry
+    down: _Stretch
+    across: _Stretch
+    crop: Window
+    size: tuple[int, int]
+    """Height and width of the whole picture."""
+
+
+def _view(model: Segmenter, image: ImageInput, crop: _Crop, embedding: ImageEmbedding) -> _View:
+    x0, y0, x1, y1 = crop.window
+    tensors, geometry = embedding.tensors, embedding.geometry
+    if crop.layer:
+        tensors, geometry = model.encode(np.ascontiguousarray(image.rgb[y0:y1, x0:x1]))
+    down, across = (_stretch(model, geometry, axis) for axis in (0, 1))
+    return _View(tensors, geometry, down, across, crop.window, (image.height, image.width))
+
+
+def _answers(
+    model: Segmenter, view: _View, points: NDArray[np.float64], options: AutomaticOptions
+) -> Iterator[AutomaticMask]:
+    """Yield the good masks that answer points N 2 (x y within the crop), in their order."""
+    low, predicted, asked = _likely(model, view, points, options.min_predicted_iou)
+    maybe = low > model.threshold - options.stability_offset  # S h w
+    rows, columns = maybe.any(dim=2).cpu().numpy(), maybe.any(dim=1).cpu().numpy()
+    x0, y0 = view.crop[:2]
+    for logits, down, across, iou, index in zip(low, rows, columns, predicted, asked, strict=True):
+        if not down.any():
+            continue
+        spans = view.down.reach(down), view.across.reach(across)
+        inside, stability = _full_size(view, logits, spans, model.threshold, options.stability_offset)
+        if inside.any() and stability >= np.float32(options.min_stability):
+            x, y = points[index]
+            mask = AutomaticMask(
+                **_packed(inside, x0 + spans[1][0], y0 + spans[0][0]),
+                size=view.size,
+                predicted_iou=iou,
+                stability=float(stability),
+                point=(float(x + x0), float(y + y0)),
+                crop=view.crop,
+            )
+            if not _is_cut_off(mask):
+                yield mask
+
+
+def _likely(
+    model: Segmenter, view: _View, points: NDArray[np.float64], least: float
+) -> tuple["Tensor", list[float], list[int]]:
+    """Return the answers of a predicted IoU above `least`, all if it is 0.
+
+    Returns:
+        Logits S h w, predicted IoUs S, and of which point each is.
+    """
+    import torch
+
+    placed = torch.as_tensor(view.geometry.to_model(points), dtype=torch.float32, device=model.device)
+    labels = torch.ones(len(points), 1, dtype=torch.int64, device=model.device)
+    low, predicted = model.predict(view.tensors, placed[:, None], labels, None, None, True)
+    kept = predicted > least if least > 0 else torch.ones_like(predicted, dtype=torch.bool)
+    low = low[kept]
+    if not (predicted.isfinite().all() and low.isfinite().all()):
+        raise InputError("The model's output is not finite.", "Its weights are damaged; fetch them again.")
+    return low, predicted[kept].tolist(), kept.nonzero()[:, 0].tolist()
+
+
+def _full_size(
+    view: _View,
+    low: "Tensor",
+    spans: tuple[tuple[int, int], tuple[int, int]],
+    threshold: float,
+    offset: float,
+) -> tuple[NDArray[np.bool_], np.float32]:
+    """Return what of a mask lies in the spans (rows, columns) of pixels, h w, and its stability.
+
+    Outside the spans no pixel is above the lower of the two thresholds: a pixel is a mean of
+    low-resolution logits, and where none of them is above it, the mean is not.
+    """
+    import torch
+
+    rows = view.down.apply(low.T, *spans[0])  # w H
+    logits = view.across.apply(rows.T, *spans[1])  # H W
+    inner, outer = torch.stack(
+        [torch.count_nonzero(logits > threshold + shift) for shift in (offset, -offset)]
+    ).tolist()
+    inside = (logits > threshold).cpu().numpy()
+    return inside, np.float32(inner) / np.float32(max(outer, 1))  # as calculate_stability_score divides
+
+
+def _packed(inside: NDArray[np.bool_], x0: int, y0: int) -> dict[str, Any]:
+    """Return `bits`, `window` and `area` of a mask that has pixels, h w, and begins at x0 y0 of the picture."""
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    return {
+        "bits": np.packbits(inside[top:bottom, left:right]),
+        "window": (int(x0 + left), int(y0 + top), int(x0 + right), int(y0 + bottom)),
+        "area": int(np.count_nonzero(inside)),
+    }
+
+
+def _is_cut_off(mask: AutomaticMask) -> bool:
+    """Whether its box comes near to an edge of the crop that is no edge of the picture.
+
+    Source: amg.is_box_near_crop_edge.
+    """
+    height, width = mask.size
+    box = np.array(mask.box)
+    near_crop = np.abs(box - mask.crop) <= EDGE_PX
+    near_picture = np.abs(box - (0, 0, width, height)) <= EDGE_PX
+    return bool((near_crop & ~near_picture).any())
+
+
+def _area(window: Window) -> int:
+    x0, y0, x1, y1 = window
+    return (x1 - x0) * (y1 - y0)
+
+
+def _without_doubles(
+    masks: Sequence[AutomaticMask], scores: Sequence[float], most_iou: float
+) -> list[AutomaticMask]:
+    """Return the masks from the highest score down, without those whose box overlaps a better one's more."""
+    import torch
+    from torchvision.ops import nms
+
+    if not masks:
+        return []
+    boxes = torch.tensor([mask.box for mask in masks], dtype=torch.float32)
+    kept = nms(boxes, torch.tensor(scores, dtype=torch.float32), most_iou)
+    return [masks[index] for index in kept.tolist()]
+
+
+def _without_small_regions(masks: Sequence[AutomaticMask], options: AutomaticOptions) -> list[AutomaticMask]:
+    """Return masks without small holes and islands, and without doubles, of which unchanged ones stay.
+
+    Source: SamAutomaticMaskGenerator.postprocess_small_regions.
+    """
+    cleaned, scores = [], []
+    for mask in masks:
+        pixels, filled = _region_removed(mask.mask, options.min_region_px, holes=True)
+        pixels, dropped = _region_removed(pixels, options.min_region_px, holes=False)
+        changed = filled or dropped
+        cleaned.append(replace(mask, **_packed(pixels, 0, 0)) if changed else mask)
+        scores.append(0.0 if changed else 1.0)
+    return _without_doubles(cleaned, scores, max(options.nms_iou, options.crop_nms_iou))
+
+
+def _region_removed(mask: NDArray[np.bool_], least_px: int, *, holes: bool) -> tuple[NDArray[np.bool_], bool]:
+    """Return a mask (H W) without its holes, or islands, of fewer pixels, and whether there were any.
+
+    Both are 8-connected, and what touches the border of the picture is a hole, too: as amg.remove_small_regions
+    has it, unlike `core.segment.regions.clean`. The largest island always stays.
+    """
+    from skimage.measure import label
+
+    regions = label(mask ^ holes, connectivity=2)
+    sizes = np.bincount(regions.ravel())
+    small = sizes < least_px
+    small[0] = False  # what is no region
+    if not small.any():
+        return mask, False
+    if not holes and small[1:].all():
+        small[1 + sizes[1:].argmax()] = False
+    return mask ^ small[regions], True
