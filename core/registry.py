@@ -28,7 +28,10 @@ TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
 VIT_TASKS = ("classification", "attention", "features")
 SEGMENTATION = ("segmentation",)
-SEGMENTER_TYPES = ("sam", "sam_hq", "sam2", "sam2_video", "edgetam", "edgetam_video", "sam3", "sam3_video")
+SEGMENTER_TYPES = (
+    *("sam", "sam_hq", "sam2", "sam2_video", "edgetam", "edgetam_video"),
+    *("sam3", "sam3_tracker", "sam3_video"),
+)
 """Values of `model_type` in a config.json of transformers that stand for a promptable segmenter."""
 CATALOG = Path(__file__).with_name("catalog")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")

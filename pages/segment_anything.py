@@ -5,9 +5,9 @@ import streamlit as st
 from pages.ui.errors import page_errors
 from pages.ui.layout import page_head
 from pages.ui.models import model_picker
-from pages.ui.pictures import picture_picker
+from pages.ui.pictures import SCENES, picture_picker
 from pages.ui.segment_page import workspace
-from pages.ui.segment_run import PAGE, current_work, first_view, open_requested_run
+from pages.ui.segment_run import PAGE, current_work, open_requested_run
 from pages.ui.segment_tools import more
 
 page_head(
@@ -15,17 +15,16 @@ page_head(
     "What belongs to the thing you click?",
     "A promptable segmenter encodes the picture once, then answers each click, box or earlier mask with "
     "masks of what was meant, within milliseconds. A single click is ambiguous, so it offers three masks and "
-    "says how well it expects each to fit. Include and exclude clicks correct a mask; on a drawn scene the exact "
-    "truth is known and the IoU to it is measured.",
+    "says how well it expects each to fit. Include and exclude clicks correct a mask. On a drawn scene the "
+    "exact truth is known, and the IoU to it is measured.",
     ("Segment Anything (Kirillov et al., 2023)", "https://arxiv.org/abs/2304.02643"),
 )
 
-first_view()
 with page_errors():
     requested = open_requested_run()
     left, right = st.columns([3, 2], gap="large")
     with left:
-        image = picture_picker(PAGE)
+        image = picture_picker(PAGE, first=SCENES)
     with right:
         spec = model_picker(PAGE, task="segmentation")
     if image is None:

@@ -1,4 +1,4 @@
-"""Everything in the picture at once: a grid of points, and of the masks that answer them the good ones, once each.
+"""Everything in the picture at once: of the masks that answer a grid of points, the good ones, once each.
 
 The masks are those of `segment_anything.SamAutomaticMaskGenerator`, found with less work: a mask of low
 predicted IoU is never brought to the picture's size, and of the others only the part that can be inside is.
@@ -84,7 +84,8 @@ class AutomaticOptions:
 
     def points_at(self, layer: int) -> int:
         """Return how many points the grid of a layer has along a side; layer 0 is the whole picture."""
-        return self.points_per_side // self.crop_points_downscale**layer
+        divisor: int = self.crop_points_downscale**layer
+        return self.points_per_side // divisor
 
 
 _MOST_SHARES = {
@@ -252,10 +253,10 @@ class _Stretch(NamedTuple):
         return int(start), int(np.searchsorted(self.first, chosen[-1], side="right"))
 
     def apply(self, low: "Tensor", start: int, stop: int) -> "Tensor":
-        """Return the pixels from `start` up to `stop` of rows of values: K n to K pixels."""
+        """Return the pixels from `start` up to `stop` of rows of values: K n to K pixels, or K 0."""
         import torch
 
-        tiles = []
+        tiles = [low[:, :0]]
         for left in range(start, stop, TILE):  # the matrix is banded: a tile takes few of the values
             right = min(left + TILE, stop)
             taken = slice(int(self.first[left]), int(self.last[right - 1]) + 1)
@@ -370,7 +371,7 @@ def _full_size(
 
 
 def _packed(inside: NDArray[np.bool_], x0: int, y0: int) -> dict[str, Any]:
-    """Return `bits`, `window` and `area` of a mask that has pixels, h w, and begins at x0 y0 of the picture."""
+    """Return `bits`, `window` and `area` of a mask h w that has pixels and lies at x0 y0 of the picture."""
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
     return {
@@ -402,7 +403,7 @@ def _without_doubles(
 ) -> list[AutomaticMask]:
     """Return the masks from the highest score down, without those whose box overlaps a better one's more."""
     import torch
-    from torchvision.ops import nms
+    from torchvision.ops import nms  # type: ignore[import-untyped]
 
     if not masks:
         return []
@@ -429,8 +430,8 @@ def _without_small_regions(masks: Sequence[AutomaticMask], options: AutomaticOpt
 def _region_removed(mask: NDArray[np.bool_], least_px: int, *, holes: bool) -> tuple[NDArray[np.bool_], bool]:
     """Return a mask (H W) without its holes, or islands, of fewer pixels, and whether there were any.
 
-    Both are 8-connected, and what touches the border of the picture is a hole, too: as amg.remove_small_regions
-    has it, unlike `core.segment.regions.clean`. The largest island always stays.
+    Both are 8-connected, and what touches the border of the picture can be a hole, too, unlike for
+    `core.segment.regions.clean`. The largest island always stays. Source: amg.remove_small_regions.
     """
     from skimage.measure import label
 

@@ -56,8 +56,8 @@ class Prompts:
             _check_box(self.box, width, height)
         if self.mask is not None and self.mask.shape != (height, width):
             raise InputError(
-                    f"The mask to start from is of {self.mask.shape[1]} x {self.mask.shape[0]} pixels, the picture "
-                f"of {width} x {height}.",
+                f"The mask to start from is of {self.mask.shape[1]} x {self.mask.shape[0]} pixels, the "
+                f"picture of {width} x {height}.",
                 "Give a mask of this picture.",
             )
         self._check_contradictions()

@@ -39,7 +39,7 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
         OfflineError: It would have to be downloaded and there is no network.
     """
     if "segmentation" in spec.tasks:
-        return replace(build_segmenter(spec, device, elapsed_ms), spec=_with_commit(spec))
+        return build_segmenter(spec, device, elapsed_ms)
     network = _builder(spec)(spec)
     module = network.module.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())

@@ -29,12 +29,13 @@ def sample(sample_id: str) -> ImageInput:
     return load_sample(sample_id)
 
 
-def picture_picker(page: str, label: str = "Picture") -> ImageInput | None:
+def picture_picker(page: str, label: str = "Picture", first: str = SAMPLES) -> ImageInput | None:
     """Draw the picker and return the chosen picture, or None while there is none.
 
     Args:
         page: Prefix of the widget keys; each page (and each of two pictures on a page) has its own.
         label: Name of the picture on the page.
+        first: Where the first picture comes from, before anybody chooses.
 
     Raises:
         InputError: The chosen picture cannot be read.
@@ -42,7 +43,7 @@ def picture_picker(page: str, label: str = "Picture") -> ImageInput | None:
     source = st.segmented_control(
         label,
         [SAMPLES, SCENES, UPLOAD, CAMERA, HISTORY],
-        default=SAMPLES,
+        default=first,
         required=True,
         key=f"{page}_source",
         persist_state="session",

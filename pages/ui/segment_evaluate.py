@@ -144,7 +144,7 @@ def _pairs(pictures: Sequence[UploadedFile], masks: Sequence[UploadedFile]) -> I
 
 def _show(held: Evaluated) -> None:
     found = held.result
-    st.markdown(f"**{held.title}**, {found.objects} objects")
+    st.markdown(f"**{held.title}**, {found.overall.objects} objects")
     one, two = st.columns(2, gap="medium")
     with one:
         st.plotly_chart(clicks_figure(clicks_info(found)), key=f"{NAME}_clicks_chart")
@@ -152,9 +152,23 @@ def _show(held: Evaluated) -> None:
         st.plotly_chart(noc_figure(noc_info(found)), key=f"{NAME}_noc_chart")
     with st.expander("Predicted against true IoU, and all numbers", icon=":material/table:"):
         st.plotly_chart(predicted_figure(predicted_info(found)), key=f"{NAME}_predicted_chart")
-        frame = pd.DataFrame(list(found.rows()))
+        frame = _table(found)
         st.dataframe(frame, hide_index=True, alt="All numbers of the evaluation")
         st.download_button(
             "As CSV", frame.to_csv(index=False), "evaluation.csv", "text/csv", icon=":material/download:"
         )
     st.caption(f"saved as run `{held.run_id or MISSING}`")
+
+
+def _table(found: Evaluation) -> pd.DataFrame:
+    rows = []
+    for kind, summary in {"all": found.overall, **found.by_kind}.items():
+        row: dict[str, Any] = {"Pictures of": kind, "Objects": summary.objects}
+        row |= {f"IoU, {k} clicks": value for k, value in enumerate(summary.mean_iou, start=1)}
+        row |= {"IoU, box": summary.box_mean_iou, "Clicks to 85 %": summary.clicks_to[0]}
+        row |= {
+            "Clicks to 90 %": summary.clicks_to[1],
+            "Predicted against true IoU, r": summary.predicted_correlation,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)

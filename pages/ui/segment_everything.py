@@ -14,7 +14,6 @@ import streamlit as st
 from core.charts.picture import picture_figure
 from core.images import ImageInput
 from core.registry import ModelSpec
-from core.segment.automatic import AutomaticOptions
 from core.segment.draw import Layer, composite, jpeg, shrunk
 from core.segment.prompts import Point, Prompts
 from pages.ui import state
@@ -24,7 +23,7 @@ from pages.ui.segment_state import COLOURS, Work
 from pages.ui.session import embedding_cache, model_pool, store, visitor
 
 if TYPE_CHECKING:
-    from core.segment.automatic import AutomaticMask
+    from core.segment.automatic import AutomaticMask, AutomaticOptions
     from core.segment.workflow import EverythingResult
 
 NAME = f"{PAGE}_all"
@@ -81,6 +80,8 @@ def _run(image: ImageInput, spec: ModelSpec, options: AutomaticOptions) -> Every
 
 
 def _options() -> AutomaticOptions:
+    from core.segment.automatic import AutomaticOptions
+
     with st.expander("How thoroughly", icon=":material/tune:"):
         one, two, three = st.columns(3, gap="medium")
         default = AutomaticOptions()

@@ -26,28 +26,28 @@ THUMBNAIL_PX = 200
 def object_list(work: Work) -> None:
     """Draw the objects of the picture: choose, add, rename, delete."""
     numbers = {item.number: item for item in work.objects}
-    key = f"{PAGE}_object"
-    st.session_state[key] = work.edited.number
+    # another identity for each state: what the browser still holds of an earlier one must not come back
+    key = f"{PAGE}_object_{len(numbers)}_{work.made}_{work.edited.number}"
     st.segmented_control(
         "Objects",
         list(numbers),
         format_func=lambda number: f":{numbers[number].hue}[●] {plain(numbers[number].name)}",
         key=key,
+        default=work.edited.number,
         required=True,
         on_change=partial(_choose_object, work, key),
         help="Clicks belong to the chosen object. Each has its own colour and history.",
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input(
-            "Name", work.edited.name, max_chars=60, key=f"{PAGE}_name_{work.edited.number}", width=180
+            "Name", work.edited.name, max_chars=60, key=f"{PAGE}_name_{work.edited.number}", width=140
         )
         work.edited.name = name.strip() or work.edited.name
+        st.button("New", icon=":material/add:", shortcut="n", key=f"{PAGE}_new", on_click=partial(_add, work))
         st.button(
-            "New object", icon=":material/add:", shortcut="n", key=f"{PAGE}_new", on_click=partial(_add, work)
-        )
-        st.button(
-            "Delete",
+            "",
             icon=":material/delete:",
+            help="Delete this object",
             key=f"{PAGE}_delete",
             on_click=work.remove,
             disabled=len(work.objects) == 1 and work.edited.step.prompts.is_empty,
@@ -77,6 +77,7 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
         )
         return
     masks = result.masks
+    st.caption("Masks to choose from, with the IoU that the model expects of each")
     for index, column in enumerate(st.columns(3)[: len(masks)]):
         with column:
             mask = cleaned(masks, index, look)
@@ -90,8 +91,8 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
                 help="Show this one, and keep to it when prompts are added.",
             )
             st.caption(
-                f"IoU {masks.predicted_iou[index]:.2f} predicted  \n"
-                f"stability {masks.stability[index]:.2f}  \n{_share(mask)} of the picture"
+                f"IoU {min(1.0, masks.predicted_iou[index]):.2f}  \nstability {masks.stability[index]:.2f}  \n"
+                f"area {_share(mask)}",
             )
 
 

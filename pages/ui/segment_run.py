@@ -17,7 +17,7 @@ from core.segment.prompts import Point, Prompts
 from db.errors import RunNotFoundError
 from db.records import RunRecord
 from pages.ui import state
-from pages.ui.pictures import SCENES, select_picture
+from pages.ui.pictures import select_picture
 from pages.ui.segment_state import Edited, Step, Work, new_work
 from pages.ui.session import embedding_cache, model_pool, store, visitor
 from pages.ui.text import milliseconds, plain
@@ -45,11 +45,6 @@ def known_truths(image: ImageInput) -> tuple[NDArray[np.bool_], ...]:
     if not image.name.startswith(SCENE_PREFIX):
         return ()
     return tuple(item.mask for item in _scene(int(image.name.removeprefix(SCENE_PREFIX))).objects)
-
-
-def first_view() -> None:
-    """Let the page begin with a drawn scene, where the model of this repository is at home."""
-    st.session_state.setdefault(f"{PAGE}_source", SCENES)
 
 
 def start_point(image: ImageInput) -> Point | None:

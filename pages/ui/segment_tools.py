@@ -32,7 +32,7 @@ EVERYTHING, SURE, OTHER, EVALUATE, FILES, KEYS = (
 SHORTCUTS = (
     ("I, E, B", "a click includes, a click excludes, a drag draws a box"),
     ("Ctrl+Z, Ctrl+Y", "undo and redo a prompt with its mask"),
-    ("C", "clear the object's prompts"),
+    ("X", "clear the object's prompts"),
     ("N", "new object"),
 )
 

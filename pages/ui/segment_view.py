@@ -164,7 +164,7 @@ def tools(work: Work) -> None:
         item = work.edited
         _action("Undo", ":material/undo:", "Ctrl+Z", partial(_go, work, -1), item.at == 0)
         _action("Redo", ":material/redo:", "Ctrl+Y", partial(_go, work, 1), item.at + 1 == len(item.steps))
-        _action("Clear", ":material/backspace:", "c", partial(_clear, work), item.step.prompts.is_empty)
+        _action("Clear", ":material/backspace:", "x", partial(_clear, work), item.step.prompts.is_empty)
 
 
 _TOOL_HELP = {
