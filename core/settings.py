@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.errors import SetupError
 
+SAM_URL = "https://dl.fbaipublicfiles.com/segment_anything"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +39,8 @@ class Settings:
     """Most memory that picture embeddings of segmenters may take, in MB (10^6 bytes)."""
     embedding_store_mb: float
     """Most room that picture embeddings and features may take in the store, in MB (10^6 bytes)."""
+    sam_url: str
+    """Address of the folder that segment-anything's published weights are fetched from."""
     hub_timeout_s: float
     """How long the model hub may take to answer before it counts as unreachable, in seconds."""
 
@@ -86,6 +89,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         model_memory_mb=_number(env, f"{prefix}MODEL_MEMORY_MB", 1.0) if budget else None,
         embedding_memory_mb=_number(env, f"{prefix}EMBEDDING_MEMORY_MB", 256.0),
         embedding_store_mb=_number(env, f"{prefix}EMBEDDING_STORE_MB", 512.0),
+        sam_url=env.get(f"{prefix}SAM_URL", "").strip() or SAM_URL,
         hub_timeout_s=_number(env, f"{prefix}HUB_TIMEOUT_S", 3.0),
     )
 

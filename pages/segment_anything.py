@@ -9,6 +9,7 @@ from pages.ui.pictures import SCENES, picture_picker
 from pages.ui.segment_page import workspace
 from pages.ui.segment_run import PAGE, current_work, open_requested_run
 from pages.ui.segment_tools import more
+from pages.ui.segment_weights import bring_a_real_model
 
 page_head(
     "Segment anything",
@@ -27,6 +28,7 @@ with page_errors():
         image = picture_picker(PAGE, first=SCENES)
     with right:
         spec = model_picker(PAGE, task="segmentation")
+        bring_a_real_model()
     if image is None:
         st.info("Choose a picture above; the canvas appears here.", icon=":material/image:")
         st.stop()

@@ -149,8 +149,8 @@ def evaluate_object(
     The first click keeps, of three masks, that of the highest predicted IoU: one click is ambiguous. Each
     later click asks for a single mask, with all clicks so far and the logits of the answer before, because
     the published models answer more than one prompt by that mask (Kirillov et al. 2023, appendix A). The
-    small one learns both; its best of three did about 0.01 better after three clicks, a quarter of the way through its
-    training. After an answer without any error there are no more clicks; it stands for the rest.
+    small one learns both; its best of three did about 0.01 better after three clicks, a quarter of the way
+    through its training. After an answer without any error there are no more clicks; it stands for the rest.
 
     Raises:
         InputError: The mask is empty, or has another size than the picture.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KIND, EVERYTHING, EVALUATION = "segmentation", "segment-everything", "segmentation-evaluation"
 """Kinds of run."""
 START = "start.npy"
-"""Artifact: the low-resolution logits that a run started from."""
+"""Artifact: the low-resolution logits, or the mask (bool, H W), that a run started from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,9 @@ def _mask_metrics(masks: Masks) -> list[Metric]:
 def _artifacts(masks: Masks, prompts: Prompts) -> list[Artifact]:
     png = encode_png(masks.mask(masks.best).astype(np.uint8) * 255)
     found = [Artifact("mask.png", "image/png", png)]
-    if prompts.logits is not None:
-        found.append(Artifact(START, "application/octet-stream", npy(prompts.logits)))
+    start = prompts.mask if prompts.logits is None else prompts.logits
+    if start is not None:
+        found.append(Artifact(START, "application/octet-stream", npy(start)))
     return found
 
 

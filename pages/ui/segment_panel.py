@@ -91,8 +91,8 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
                 help="Show this one, and keep to it when prompts are added.",
             )
             st.caption(
-                f"IoU {min(1.0, masks.predicted_iou[index]):.2f}  \nstability {masks.stability[index]:.2f}  \n"
-                f"area {_share(mask)}",
+                f"IoU {min(1.0, masks.predicted_iou[index]):.2f}  \n"
+                f"stability {masks.stability[index]:.2f}  \narea {_share(mask)}"
             )
 
 
@@ -122,25 +122,27 @@ def scores(work: Work, drawn: Drawn, truths: tuple[NDArray[np.bool_], ...]) -> N
         return
     masks, index = result.masks, item.step.index
     rows = [
-        ("Predicted IoU", f"{masks.predicted_iou[index]:.3f}", "what the model expects, before any cleaning"),
-        ("Stability", f"{masks.stability[index]:.3f}", "IoU of the masks at threshold ± 1"),
-        ("Area", f"{int(mask.sum()):,} px", f"{_share(mask)} of the picture"),
+        ("IoU, as the model expects", f"{masks.predicted_iou[index]:.3f}"),
+        ("Stability (IoU at threshold ± 1)", f"{masks.stability[index]:.3f}"),
+        ("Area", f"{int(mask.sum()):,} px, {_share(mask)}"),
+        *_truth_rows(mask, truths),
     ]
-    rows += _truth_rows(mask, truths)
-    frame = pd.DataFrame(rows, columns=["Measure", "Value", "Meaning"])
+    frame = pd.DataFrame(rows, columns=["This mask", "Value"])
     st.dataframe(frame, hide_index=True, alt="How good the mask is")
-
-
-def _truth_rows(mask: NDArray[np.bool_], truths: tuple[NDArray[np.bool_], ...]) -> list[tuple[str, str, str]]:
     if not truths:
-        return [("IoU to truth", MISSING, "a scene has one; or give a truth mask under How sure")]
+        st.caption("A drawn scene has an exact truth; for other pictures give one under How sure.")
+
+
+def _truth_rows(mask: NDArray[np.bool_], truths: tuple[NDArray[np.bool_], ...]) -> list[tuple[str, str]]:
+    if not truths:
+        return [("IoU to the truth", MISSING)]
     from core.segment.regions import boundary_iou, iou
 
     best = max(truths, key=lambda truth: iou(mask, truth))
-    of = "the object it meets best" if len(truths) > 1 else "the truth mask"
+    of = "the nearest true object" if len(truths) > 1 else "the truth"
     return [
-        ("IoU to truth", f"{iou(mask, best):.3f}", of),
-        ("Boundary IoU", f"{boundary_iou(mask, best):.3f}", "the same along the contour alone"),
+        (f"IoU to {of}", f"{iou(mask, best):.3f}"),
+        ("The same along the contour", f"{boundary_iou(mask, best):.3f}"),
     ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -50,9 +51,10 @@ def known_truths(image: ImageInput) -> tuple[NDArray[np.bool_], ...]:
 def start_point(image: ImageInput) -> Point | None:
     """Return the first click of fresh work: one handed over, or the middle of a scene's largest object."""
     handed = state.SEGMENT_START.get()
-    if handed is not None and handed[0] == image.sha256:
+    if handed is not None:
         state.SEGMENT_START.clear()
-        return Point(handed[1], handed[2])
+        if handed[0] == image.sha256:
+            return Point(handed[1], handed[2])
     known = known_truths(image)
     if not known:
         return None
@@ -82,16 +84,21 @@ def _reopened(image: ImageInput, spec: ModelSpec, run: RunRecord | None) -> Work
     if run is None or not run.inputs or run.inputs[0].sha256 != image.sha256:
         return None
     work = Work(image.sha256, _key(spec))
-    work.restore(dict(run.view), run.id)
+    start = _start(run)
+    if start is None or start.dtype != np.bool_:  # a view does not hold a mask that was loaded
+        work.restore(dict(run.view), run.id)
     if not work.objects:
         prompts = Prompts.from_json(run.parameters.get("prompts"))
+        if start is not None:
+            prompts = replace(prompts, **{"mask" if start.dtype == np.bool_ else "logits": start})
         item = work.add()
-        item.show(Prompts(prompts.points, prompts.box, _start_logits(run)), 0)
+        item.show(prompts, 0)
         item.step.run_id = run.id
     return work
 
 
-def _start_logits(run: RunRecord) -> NDArray[np.float32] | None:
+def _start(run: RunRecord) -> NDArray[Any] | None:
+    """Return the logits, or the mask, that a run started from."""
     from core.segment.workflow import START
 
     found = next((a for a in run.artifacts if a.name == START), None)

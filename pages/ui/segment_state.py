@@ -100,6 +100,8 @@ def alike(one: Prompts, other: Prompts, tolerance: float) -> bool:
     """Say whether two sets of prompts are the same but for how exactly they were drawn."""
     if len(one.points) != len(other.points) or (one.box is None) != (other.box is None):
         return False
+    if one.mask is not other.mask:
+        return False
     if any(a.include != b.include for a, b in zip(one.points, other.points, strict=True)):
         return False
     flat = [(p.x, p.y, q.x, q.y) for p, q in zip(one.points, other.points, strict=True)]

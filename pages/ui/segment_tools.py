@@ -12,6 +12,7 @@ from core.images import ImageInput
 from core.registry import ModelSpec
 from core.segment import export
 from core.segment.export import PromptSheet, SegmentedObject
+from core.segment.prompts import Prompts
 from pages.ui.errors import page_errors
 from pages.ui.segment_compare import another_model, how_sure
 from pages.ui.segment_evaluate import evaluation
@@ -84,7 +85,7 @@ def _files(work: Work, image: ImageInput, spec: ModelSpec) -> None:
         st.info("Mark an object first.", icon=":material/info:")
     else:
         _downloads(work, image, spec)
-    _load_prompts(work, image)
+    _load(work, image)
 
 
 def _downloads(work: Work, image: ImageInput, spec: ModelSpec) -> None:
@@ -149,17 +150,24 @@ def _active(work: Work) -> SegmentedObject:
     return found[0]
 
 
-def _load_prompts(work: Work, image: ImageInput) -> None:
-    file = st.file_uploader("Load prompts saved here before", ["json"], key=f"{PAGE}_load")
+def _load(work: Work, image: ImageInput) -> None:
+    """Take over prompts that were saved before, each as an object; or a mask, which the model refines."""
+    file = st.file_uploader(
+        "Load prompts (JSON) or a mask to start from (PNG)", ["json", "png"], key=f"{PAGE}_load"
+    )
     if file is None or st.session_state.get(f"{PAGE}_loaded") == file.file_id:
         return
     st.session_state[f"{PAGE}_loaded"] = file.file_id
-    loaded = export.read_prompts_json(file.getvalue())
-    for _, prompts in loaded.objects:
+    data = file.getvalue()
+    if data.startswith(b"\x89PNG"):
+        loaded = [("", Prompts(mask=export.read_mask(data, (image.height, image.width))))]
+    else:
+        loaded = list(export.read_prompts_json(data).objects)
+    for _, prompts in loaded:
         prompts.checked(image.width, image.height)
-    for name, prompts in loaded.objects:
+    for name, prompts in loaded:
         item = work.edited if work.edited.step.prompts.is_empty else work.add()
-        item.name = name[:60]
+        item.name = name[:60] or item.name
         item.show(prompts, 0)
     work.redraw()
     st.rerun(scope="app")

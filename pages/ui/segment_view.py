@@ -82,6 +82,7 @@ def take_clicks(work: Work, image: ImageInput, size: tuple[int, int]) -> None:
     work.seen = raw
     scale_x, scale_y = size[0] / image.width, size[1] / image.height
     prompts, notes = prompts_of(raw, scale_x, scale_y, image.width, image.height)
+    prompts = replace(prompts, mask=work.edited.step.prompts.mask)  # a loaded mask is not on the canvas
     for note in dict.fromkeys(notes):
         st.toast(note, icon=":material/info:")
     work.edited.show(prompts, SAME_PX / min(scale_x, scale_y))

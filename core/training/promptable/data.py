@@ -94,7 +94,8 @@ def _plain(seed: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 def _normalised(rgb: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Tensor:
     """Return pictures B S S 3 as `Sam.preprocess` makes them: B 3 S S, float32, 0 where not `inside`."""
-    pixels = (rgb.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD) * inside
+    mean, std = (np.array(values, dtype=np.float32) for values in (PIXEL_MEAN, PIXEL_STD))
+    pixels = (rgb.astype(np.float32) - mean) / std * inside
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
