@@ -9,6 +9,7 @@ from pages.ui.attention_draw import (
     draw,
     findings,
     reopened_note,
+    segment_strongest,
     times,
 )
 from pages.ui.attention_run import attention_result, fit_picker, open_requested_run
@@ -53,6 +54,7 @@ with page_errors():
             drawn = draw(PAGE, image, shown, view, looks)
     with right:
         findings(shown, drawn)
+        segment_strongest(PAGE, image, shown, drawn)
     all_heads(PAGE, shown, view, looks)
     downloads(image, spec, shown, view, drawn, looks)
     run_footer(

@@ -29,6 +29,7 @@ from db.errors import RunNotFoundError
 from pages.ui import state
 from pages.ui.attention_run import Shown
 from pages.ui.attention_view import PATCH, Looks, View
+from pages.ui.pictures import hand_over_picture
 from pages.ui.session import store, visitor
 from pages.ui.text import local_time, small
 
@@ -122,6 +123,17 @@ def findings(shown: Shown, drawn: Drawn) -> None:
         f"- {_prefix_fact(shown, drawn)}\n"
         f"- {rows} x {columns} patches, {len(drawn.row)} tokens."
     )
+
+
+def segment_strongest(page: str, image: ImageInput, shown: Shown, drawn: Drawn) -> None:
+    """Draw the button that hands the strongest patch to the segmentation page as its first click."""
+    if not st.button("Segment what is there", icon=":material/ads_click:", key=f"{page}_segment"):
+        return
+    row, column = divmod(int(drawn.values.argmax()), drawn.values.shape[1])
+    x0, y0, x1, y1 = shown.result.frame.patch_box(row, column)
+    state.SEGMENT_START.set((image.sha256, (x0 + x1) / 2, (y0 + y1) / 2))
+    hand_over_picture(page, "segment")
+    st.switch_page("pages/segment_anything.py")
 
 
 def _prefix_fact(shown: Shown, drawn: Drawn) -> str:

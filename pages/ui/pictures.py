@@ -43,7 +43,7 @@ def picture_picker(page: str, label: str = "Picture", first: str = SAMPLES) -> I
     source = st.segmented_control(
         label,
         [SAMPLES, SCENES, UPLOAD, CAMERA, HISTORY],
-        default=first,
+        default=None if f"{page}_source" in st.session_state else first,
         required=True,
         key=f"{page}_source",
         persist_state="session",
@@ -132,6 +132,13 @@ def _kept_picture(kept: KeptPicture) -> ImageInput:
             raise InputError(f"The picture {kept.name} was not kept.", "Upload it again.")
         held = state.REOPENED_PICTURE.set(decode(data, kept.name, limits()))
     return held
+
+
+def hand_over_picture(page: str, other: str) -> None:
+    """Make the picker of `other` choose what the picker of `page` has chosen."""
+    for part in ("source", "sample", "scene", "history"):
+        if (key := f"{page}_{part}") in st.session_state:
+            st.session_state[f"{other}_{part}"] = st.session_state[key]
 
 
 def select_picture(page: str, picture: PictureRecord) -> bool:

@@ -20,7 +20,10 @@ from pages.ui.text import MISSING, plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-THUMBNAIL_PX = 200
+THUMBNAIL_PX, THUMBNAIL_WIDTH = 200, 104
+"""Pixels of the picture's longer side, and width on the page."""
+UNSURE = 0.5
+"""Predicted IoU below which the page says that the model is unsure."""
 
 
 def object_list(work: Work) -> None:
@@ -78,8 +81,9 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
         return
     masks = result.masks
     st.caption("Masks to choose from, with the IoU that the model expects of each")
-    for index, column in enumerate(st.columns(3)[: len(masks)]):
-        with column:
+    row = st.container(horizontal=True, gap="small")
+    for index in range(len(masks)):
+        with row.container(width=THUMBNAIL_WIDTH):
             mask = cleaned(masks, index, look)
             st.image(_thumbnail(image, mask, item.colour), width="stretch")
             st.button(
@@ -94,6 +98,11 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
                 f"IoU {min(1.0, masks.predicted_iou[index]):.2f}  \n"
                 f"stability {masks.stability[index]:.2f}  \narea {_share(mask)}"
             )
+    if masks.predicted_iou.max() < UNSURE:
+        st.warning(
+            "The model is unsure of all of them. Add clicks or a box, or choose another model.",
+            icon=":material/help:",
+        )
 
 
 def _thumbnail(image: ImageInput, mask: NDArray[np.bool_], colour: str) -> bytes:

@@ -19,10 +19,9 @@ CLICKS = 3
 OBJECTS = 3
 """Most objects of a picture that are measured."""
 NOTE = (
-    "A small teaching model of Segment Anything's architecture: it outlines the drawn shape or the cut-out "
-    "piece of a photograph that it is pointed at, but it has never learned what a thing is, such as a cup or "
-    "a cat, and fails on most of those; for real photographs fetch a published model once, with network: "
-    "choose hf/facebook/sam-vit-base."
+    "A teaching model: it outlines drawn shapes and cut-outs, and has not learned what things are, so it "
+    "fails on most of what photographs show. For those choose hf/facebook/sam-vit-base (needs a network "
+    "once)."
 )
 
 
