@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
     from core.segment.segmenter import Segmenter
 
+LEAN_FROM_PX = 512
+"""Models that take smaller pictures need little memory, and stay segment-anything's own to the letter."""
+
 
 def build_segmenter(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -> "Segmenter":
     """Load the segmenter that `spec` names onto `device`, ready for inference; errors as `build_model`."""
+    from core.segment.lean import lean
     from core.segment.original import OriginalSam
     from core.segment.transformers_sam import build_transformers_segmenter
 
@@ -23,6 +27,8 @@ def build_segmenter(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float
         is_local = spec.source != "huggingface"
         return build_transformers_segmenter(spec, device, elapsed_ms, source=spec.weights, local=is_local)
     sam = _from_card(Path(spec.weights)) if _has_card(spec) else _published(Path(spec.weights))
+    if sam.image_encoder.img_size >= LEAN_FROM_PX:
+        lean(sam)
     module = sam.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())
     return OriginalSam(
