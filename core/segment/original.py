@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from core.segment.masks import Geometry
 from core.segment.segmenter import Segmenter
@@ -31,14 +32,15 @@ class OriginalSam(Segmenter):
         return 4 * int(self.module.prompt_encoder.image_embedding_size[0])
 
     def encode(self, rgb: NDArray[np.uint8]) -> tuple[tuple["Tensor", ...], Geometry]:
-        """Return the features 1 C G G; as `SamPredictor.set_image`."""
+        """Return the features 1 C G G; as `SamPredictor.set_image`, but a thin picture keeps one pixel."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 
-        resized = ResizeLongestSide(self.side).apply_image(rgb)
+        shape = ResizeLongestSide.get_preprocess_shape(rgb.shape[0], rgb.shape[1], self.side)
+        height, width = (max(1, length) for length in shape)
+        resized = np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
         pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1)[None].contiguous()
         features = self.module.image_encoder(self.module.preprocess(pixels))
-        height, width = resized.shape[:2]
         return (features,), Geometry((rgb.shape[0], rgb.shape[1]), (height, width), self.side)
 
     def predict(

@@ -42,7 +42,8 @@ class Prompts:
         """Return the prompts themselves, if they can be asked of a picture of this size (pixels).
 
         Raises:
-            InputError: There are none, one lies outside, a box has no size, or two contradict each other.
+            InputError: There are none, one lies outside, a box has no size, two contradict each other, or
+                a value is not finite.
         """
         if self.is_empty:
             raise InputError("There is nothing to segment by.", "Give a point, a box or a mask.")
@@ -60,6 +61,8 @@ class Prompts:
                 f"picture of {width} x {height}.",
                 "Give a mask of this picture.",
             )
+        if self.logits is not None and not np.isfinite(self.logits).all():
+            raise InputError("The mask to start from holds values that are not finite.", "Give another one.")
         self._check_contradictions()
         return self
 

@@ -181,15 +181,24 @@ def prompt_tensors(
     if prompts.logits is None and prompts.mask is not None:
         logits = mask_logits(prompts.mask, geometry, model.low_res_side).to(model.device)
     if prompts.logits is not None:
-        side = model.low_res_side
-        if prompts.logits.shape != (side, side):
-            found = " x ".join(str(n) for n in prompts.logits.shape)
-            raise InputError(
-                f"The mask to start from has {found} values; {model.spec.id} takes {side} x {side}.",
-                "Give the low-resolution logits of the same model.",
-            )
+        check_logits(model, prompts)
         logits = torch.as_tensor(prompts.logits, dtype=torch.float32, device=model.device)[None, None]
     return points, labels, boxes, logits
+
+
+def check_logits(model: Segmenter, prompts: Prompts) -> None:
+    """Make sure that logits to start from, where there are any, are of the model's size.
+
+    Raises:
+        InputError: They have another one.
+    """
+    side = model.low_res_side
+    if prompts.logits is not None and prompts.logits.shape != (side, side):
+        found = " x ".join(str(n) for n in prompts.logits.shape)
+        raise InputError(
+            f"The mask to start from has {found} values; {model.spec.id} takes {side} x {side}.",
+            "Give the low-resolution logits of the same model.",
+        )
 
 
 def mask_logits(mask: NDArray[np.bool_], geometry: Geometry, side: int) -> "Tensor":

@@ -17,7 +17,7 @@ from core.registry import ModelSpec
 from core.runs import Artifact, Metric, RunSink
 from core.segment.masks import Masks
 from core.segment.prompts import Prompts
-from core.segment.segmenter import decode
+from core.segment.segmenter import check_logits, decode
 
 if TYPE_CHECKING:
     from core.segment.automatic import AutomaticMask, AutomaticOptions
@@ -74,6 +74,7 @@ def segment(
     started = time.perf_counter()
     with pool.segmenter(spec) as model:
         load_ms = ms_since(started)
+        check_logits(model, prompts)
         parameters = {"prompts": prompts.to_json(), "multimask": multimask}
         draft = new_draft(KIND, image, model, owner, parameters)
         with recorded_failure(sink, draft):
