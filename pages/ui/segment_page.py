@@ -29,7 +29,7 @@ def workspace(work: Work, image: ImageInput, spec: ModelSpec) -> None:
             look = looks()
             drawn = draw_all(work, look)
             tools(work)
-            canvas(work, image, drawn, look, size)
+            canvas(work, image, drawn, look, size, is_live=width is not None)
             display_options()
         with right:
             object_list(work)

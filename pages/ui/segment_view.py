@@ -110,20 +110,29 @@ def cleaned(masks: Masks, index: int, look: Looks) -> NDArray[np.bool_]:
     return clean(mask, Cleaning(look.fill_holes_px, look.drop_islands_px, look.smooth_px))
 
 
-def canvas(work: Work, image: ImageInput, drawn: Drawn, look: Looks, size: tuple[int, int]) -> None:
-    """Draw the picture with its masks and prompts; clicks on it arrive with the next run."""
+def canvas(
+    work: Work, image: ImageInput, drawn: Drawn, look: Looks, size: tuple[int, int], *, is_live: bool
+) -> None:
+    """Draw the picture with its masks and prompts; clicks on it arrive with the next run.
+
+    Until the browser has told how wide the column is, it is a picture alone: a canvas of another size would
+    be thrown away again at once.
+    """
     from streamlit_drawable_canvas import st_canvas
 
+    layers = [Layer(mask, item.colour) for item, mask in drawn.masks]
+    background = jpeg(composite(_small(image.sha256, *size, image), layers, look.opacity))
+    if not is_live:
+        st.image(background, width=size[0])
+        return
     tool = st.session_state.get(TOOL, INCLUDE)
     if not work.drawing:
         work.drawing = drawing_of(work.edited.step.prompts, size[0] / image.width, size[1] / image.height)
-    small = _small(image.sha256, *size, image)
-    layers = [Layer(mask, item.colour) for item, mask in drawn.masks]
     st_canvas(
         fill_color=STROKES[tool] if tool != BOX else "rgba(0, 0, 0, 0)",
         stroke_width=STROKE,
         stroke_color=STROKES[BOX] if tool == BOX else "#ffffff" if tool == INCLUDE else "#000000",
-        background_image=jpeg(composite(small, layers, look.opacity)),
+        background_image=background,
         width=size[0],
         height=size[1],
         drawing_mode="rect" if tool == BOX else "point",
