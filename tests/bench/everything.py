@@ -124,13 +124,14 @@ def matched(original: list[dict[str, Any]], own: tuple[AutomaticMask, ...]) -> l
 def print_row(name: str, result: Result) -> bool:
     """Print one case; return whether it is as wanted."""
     ratio = result.original_s / result.own_s
-    mean, least = (np.mean(result.matched), min(result.matched)) if result.matched else (1.0, 1.0)
+    agreement = f"{np.mean(result.matched):10.4f} {min(result.matched):8.4f}" if result.matched else "no mask"
     print(
         f"{name:8} {result.original_s:11.2f} {result.own_s:8.2f} {ratio:7.1f} {result.original:10d} "
-        f"{result.own:6d} {mean:10.4f} {least:8.4f}",
+        f"{result.own:6d} {agreement:>19}",
         flush=True,
     )
-    return ratio >= WANTED_RATIO and least >= WANTED_IOU and result.original == result.own
+    same = result.original == result.own and min(result.matched, default=1.0) >= WANTED_IOU
+    return ratio >= WANTED_RATIO and same
 
 
 def main() -> int:
