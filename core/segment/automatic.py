@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.images import ImageInput
 from core.segment.masks import Geometry
-from core.segment.segmenter import ImageEmbedding, Segmenter, embed
+from core.segment.segmenter import ImageEmbedding, Segmenter, embed, memory_checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -295,7 +295,8 @@ def _view(model: Segmenter, image: ImageInput, crop: _Crop, embedding: ImageEmbe
     x0, y0, x1, y1 = crop.window
     tensors, geometry = embedding.tensors, embedding.geometry
     if crop.layer:
-        tensors, geometry = model.encode(np.ascontiguousarray(image.rgb[y0:y1, x0:x1]))
+        with memory_checked(model):
+            tensors, geometry = model.encode(np.ascontiguousarray(image.rgb[y0:y1, x0:x1]))
     down, across = (_stretch(model, geometry, axis) for axis in (0, 1))
     return _View(tensors, geometry, down, across, crop.window, (image.height, image.width))
 

@@ -99,13 +99,18 @@ def embed(model: Segmenter, image: ImageInput) -> ImageEmbedding:
     """
     import torch
 
-    with torch.inference_mode(), _memory_checked(model):
+    with torch.inference_mode(), memory_checked(model):
         tensors, geometry = model.encode(image.rgb)
     return ImageEmbedding(tensors, geometry, image.sha256, model.spec.id, model.spec.revision)
 
 
 @contextmanager
-def _memory_checked(model: Segmenter) -> Iterator[None]:
+def memory_checked(model: Segmenter) -> Iterator[None]:
+    """Say in our words that the memory does not suffice.
+
+    Raises:
+        SetupError: It does not.
+    """
     import torch
 
     try:

@@ -205,8 +205,7 @@ def _refine(work: Work, masks: tuple[AutomaticMask, ...], key: str) -> None:
         return
     mask = masks[points[0]["point_index"]]
     item = work.edited if work.edited.step.prompts.is_empty else work.add()
-    x0, y0, x1, y1 = mask.box
-    box = (x0, y0, max(x1, x0 + 1), max(y1, y0 + 1))
-    item.show(Prompts((Point(*mask.point),), box), 0)
+    x0, y0, x1, y1 = (float(edge) for edge in mask.window)
+    item.show(Prompts((Point(*mask.point),), (x0, y0, x1, y1)), 0)
     work.redraw()
     st.session_state[f"{NAME}_chosen"] = True
