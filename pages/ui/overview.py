@@ -26,6 +26,12 @@ def starting_points() -> None:
             ":material/center_focus_strong:",
         ),
         (
+            "pages/segment_anything.py",
+            "Segment what you click",
+            "Click an object, correct its mask, see how good it is, and take it away in any format.",
+            ":material/ads_click:",
+        ),
+        (
             "pages/history.py",
             "Go back to an earlier run",
             "Filter, chart and export what has run here, and open any run again.",
