@@ -22,7 +22,7 @@ from core.settings import settings
 from db import RunFilter, Store
 from pages.ui.segment_canvas import canvas_size, drawing_of
 from pages.ui.segment_state import Work
-from pages.ui.segment_tools import EVALUATE, FILES
+from pages.ui.segment_tools import EVALUATE, FILES, OTHER, SURE
 from pages.ui.segment_tools import EVERYTHING as EVERYTHING_TAB
 from tests.pages.conftest import Visit
 
@@ -253,6 +253,50 @@ def test_another_model_is_asked_the_same_and_a_damaged_one_loses_nothing(visit: 
     assert is_alive(session)
 
 
+def test_a_run_opens_with_the_options_it_was_asked_with(visit: Visit, store: Store) -> None:
+    session = visit(PAGE)
+    start = work_of(session).edited.step.prompts.points[0]
+    session.toggle(key="segment_refine").set_value(False)
+    session.toggle(key="segment_multimask").set_value(False)
+    session.run()
+    click(session, start.x + 6, start.y)
+    session.toggle(key="segment_refine").set_value(True).run()
+    click(session, 10, 12, include=False)
+    assert [len(step.result.masks) for step in work_of(session).edited.steps if step.result] == [3, 1, 1]
+
+    again = visit(PAGE, run=store.runs(EVERY)[0].id)
+    assert not again.exception and not again.error
+    np.testing.assert_array_equal(shown(again), shown(session))
+    again.button(key="segment_Undo").click().run()
+    session.button(key="segment_Undo").click().run()
+    np.testing.assert_array_equal(shown(again), shown(session))
+
+
+@pytest.mark.usefixtures("three_models")
+def test_moved_prompts_store_nothing_and_another_model_answers_the_same_prompts(
+    visit: Visit, store: Store
+) -> None:
+    session = visit(PAGE)
+    step = work_of(session).edited.step
+    session.session_state["segment_more"] = SURE
+    session.run()
+    session.button(key="segment_jitter").click().run()
+    assert not session.exception and not session.error
+    assert len(session.get("plotly_chart")) == 1
+    assert store.count(EVERY) == 1
+
+    session.session_state["segment_more"] = OTHER
+    session.run()
+    session.selectbox(key="segment_replay_model").set_value(MODEL).run()
+    session.button(key="segment_replay_run").click().run()
+    assert not session.exception and not session.error
+    newest = store.run(store.runs(EVERY)[0].id, None)
+    assert newest.model_id == MODEL != work_of(session).model[0]
+    assert newest.parameters["prompts"] == step.prompts.to_json()
+    assert any("1.000" in text.value for text in session.markdown)  # the same weights, so the same mask
+    assert work_of(session).edited.step is step and store.count(EVERY) == 2
+
+
 def test_an_unknown_run_is_said_and_the_page_goes_on(visit: Visit, store: Store) -> None:
     session = visit(PAGE, run="01NOSUCHRUN")
     assert not session.exception
@@ -386,7 +430,9 @@ def test_everything_is_found_and_an_evaluation_is_one_run(visit: Visit, store: S
     (run,) = store.runs(RunFilter(kinds=(EVERYTHING,)))
     metrics = {metric.name: metric.value for metric in store.run(run.id, None).metrics}
     assert metrics["masks"] >= 1 and 0 < metrics["coverage"] <= 1
-    session.run()
+    again = visit(PAGE, run=run.id)
+    assert not again.exception and not again.error
+    assert len(store.runs(RunFilter(kinds=(EVERYTHING,)))) == 1
 
     session.session_state["segment_more"] = EVALUATE
     session.run()
@@ -399,4 +445,4 @@ def test_everything_is_found_and_an_evaluation_is_one_run(visit: Visit, store: S
     assert (whole.status, whole.parameters["clicks"]) == ("ok", 1)
     report = json.loads(store.artifact(run.id, "evaluation.json", None))
     assert report
-    assert store.count(EVERY) == 3
+    assert len(store.runs(RunFilter(kinds=(EVALUATION,)))) == 1

@@ -95,7 +95,6 @@ def test_what_is_drawn_is_read_back(
     assert (found.box is None) == (box is None)
     if found.box is not None and box is not None:
         assert found.box == pytest.approx(box, abs=ROUNDING)
-    found.is_empty or found.checked(WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
