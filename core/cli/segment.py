@@ -207,11 +207,12 @@ def _start(path: Path | None) -> tuple[NDArray[np.float32] | None, NDArray[np.bo
     if path is None:
         return None, None
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.ndarray) or found.ndim not in (2, 3) or found.dtype.kind not in "fbu":
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+        if found.ndim not in (2, 3) or found.dtype.kind not in "fbu":
             raise ValueError("it holds no array of numbers with two axes")
         found = found.reshape(found.shape[-2:])
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # a header may claim any size
         raise InputError(
             f"{path} cannot be used as a mask: {str(error).rstrip('.')}.",
             "Give a .npy file that --logits wrote, or a mask of the picture's size.",
