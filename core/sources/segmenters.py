@@ -61,7 +61,7 @@ def _from_card(path: Path) -> "Sam":
         )
     try:
         sam = build_small_sam(**card.architecture.arguments)
-    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+    except (TypeError, ValueError, ZeroDivisionError, RuntimeError, AssertionError) as error:
         raise InputError(
             f"The card of {path.name} describes no network: {str(error).rstrip('.')}.",
             "Restore the card that came with it.",
