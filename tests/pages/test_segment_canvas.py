@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from core.segment.prompts import Box, Point, Prompts
@@ -20,6 +20,7 @@ from pages.ui.segment_canvas import (
 )
 
 WIDTH, HEIGHT = 400, 300
+PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUNDING = 0.051
 """Prompts are kept to a tenth of a pixel."""
 
@@ -79,6 +80,7 @@ def boxes(draw: st.DrawFn) -> Box:
     return x0, y0, x1, y1
 
 
+@PATIENT
 @given(st.lists(points, max_size=6), st.none() | boxes(), scales, scales)
 def test_what_is_drawn_is_read_back(
     given_points: list[Point], box: Box | None, scale_x: float, scale_y: float
@@ -203,6 +205,7 @@ hostile = st.fixed_dictionaries(
 )
 
 
+@PATIENT
 @given(st.lists(hostile | numbers, max_size=5), scales)
 def test_whatever_a_browser_tells_gives_prompts_that_can_be_asked(objects: list[Any], scale: float) -> None:
     found, _ = prompts_of({"objects": objects}, scale, scale, WIDTH, HEIGHT)
@@ -212,6 +215,7 @@ def test_whatever_a_browser_tells_gives_prompts_that_can_be_asked(objects: list[
         Prompts(box=found.box).checked(WIDTH, HEIGHT)
 
 
+@PATIENT
 @given(st.integers(1, 12_000), st.integers(1, 12_000), st.none() | st.integers(240, 3000))
 def test_the_canvas_fits_its_column_and_is_not_too_high(width: int, height: int, column: int | None) -> None:
     wide, high = canvas_size(width, height, column)

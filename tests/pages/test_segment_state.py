@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
@@ -18,6 +18,7 @@ from pages.ui.segment_view import remove_prompt
 MODEL = ("shipped/sam-scenes", "0123456789ab")
 A, B, C = Point(10, 20), Point(30, 40, include=False), Point(50, 60)
 BOX = (5.0, 6.0, 70.0, 80.0)
+PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PICTURE = "a" * 64
 
 
@@ -156,6 +157,7 @@ prompts_strategy = st.builds(
 moves = st.lists(prompts_strategy | st.integers(-3, 3), max_size=20)
 
 
+@PATIENT
 @given(moves)
 def test_any_history_stays_within_itself_and_undo_then_redo_is_where_it_was(
     history: list[Prompts | int],
@@ -267,6 +269,7 @@ def test_the_same_model_keeps_everything() -> None:
 names = st.text(min_size=1, max_size=60)
 
 
+@PATIENT
 @given(
     st.lists(st.tuples(names, st.lists(prompts_strategy, max_size=4)), min_size=1, max_size=4),
     st.integers(0, 3),
@@ -323,6 +326,7 @@ views = json_values | st.fixed_dictionaries(
 )
 
 
+@PATIENT
 @given(views)
 def test_whatever_a_stored_view_holds_is_read_or_left_out(view: Any) -> None:
     work = Work(PICTURE, MODEL)
