@@ -46,9 +46,11 @@ def resized(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of the mask that have a neighbour, two pixels wide, outside it."""
+    """Return the pixels of the mask that are at most two pixels, across or down, from one outside it."""
     inner = np.pad(mask, 2, constant_values=True)
-    kept = inner[2:-2, :-4] & inner[2:-2, 4:] & inner[:-4, 2:-2] & inner[4:, 2:-2]
+    kept = mask.copy()
+    for near in (slice(-4), slice(1, -3), slice(3, -1), slice(4, None)):
+        kept &= inner[2:-2, near] & inner[near, 2:-2]
     return mask & ~kept
 
 

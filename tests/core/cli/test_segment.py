@@ -22,7 +22,7 @@ from core.segment import Point, Prompts
 from core.segment.cache import EmbeddingCache
 from core.segment.small_sam import build_small_sam
 from core.segment.workflow import EVALUATION, EVERYTHING, KIND, segment
-from core.settings import settings
+from core.settings import ROOT, settings
 from db import RunFilter, Store
 
 ARGUMENTS: dict[str, Any] = {
@@ -203,16 +203,29 @@ def test_a_mask_of_the_picture_to_start_from(answer: Json, picture: Path, tmp_pa
 
 
 def test_everything(answer: Json, tmp_path: Path) -> None:
-    """The shipped segmenter finds things; the tiny one's masks are not good enough to be kept."""
-    out = tmp_path / "labels.png"
-    found = answer("segment", "sample:scene/3", "--model", TINY, "--out", out, "--everything")
-    labels = np.asarray(Image.open(out))
-    image = load_sample("scene/3")
+    """By the shipped segmenter: masks of random weights are not good enough to be kept."""
+    out, model = tmp_path / "labels.png", ROOT / "checkpoints" / "sam-scenes.safetensors"
+    found = answer("segment", "sample:scene/3", "--model", model, "--out", out, "--everything")
+    labels, image = np.asarray(Image.open(out)), load_sample("scene/3")
     assert labels.shape == (image.height, image.width)
-    assert np.count_nonzero(labels) / labels.size == pytest.approx(found["coverage"])
+    assert 0 < np.count_nonzero(labels) / labels.size == pytest.approx(found["coverage"])
     assert labels.max() <= len(found["masks"])
+    areas = np.bincount(labels.ravel())[1:]
+    for area, mask in zip(areas, found["masks"], strict=False):
+        assert area <= mask["area"]  # smaller ones lie in front
+        x0, y0, x1, y1 = mask["box"]
+        assert mask["area"] <= (x1 - x0 + 1) * (y1 - y0 + 1)
+    smallest = int(np.argmin([mask["area"] for mask in found["masks"]]))
+    assert np.count_nonzero(labels == smallest + 1) == found["masks"][smallest]["area"]
     with Store.open(settings().database_url) as store:
         assert store.run(found["run"], LOCAL_OWNER).kind == EVERYTHING
+
+
+def test_everything_of_which_nothing_is_good(answer: Json, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.png"
+    found = answer("segment", picture, "--model", TINY, "--out", out, "--everything")
+    assert (found["masks"], found["coverage"]) == ([], 0.0)
+    assert not np.asarray(Image.open(out)).any()
 
 
 def test_a_person_reads_one_line(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,15 @@ def test_a_hole_is_left_free_and_outlined() -> None:
     assert (drawn[9:11, 12] == RGB[RED]).all()
 
 
+def test_a_gap_of_one_pixel_is_outlined_along_itself() -> None:
+    mask = np.ones((20, 30), np.bool_)
+    mask[:, 15] = False
+    drawn = composite(grey(), [Layer(mask, RED)], 0.25)
+    assert (drawn[:, 13:15] == RGB[RED]).all()
+    assert (drawn[:, 16:18] == RGB[RED]).all()
+    assert (drawn[:, 12] != RGB[RED]).any()
+
+
 def test_a_single_pixel_is_seen() -> None:
     mask = np.zeros((20, 30), np.bool_)
     mask[4, 7] = True
@@ -114,7 +123,7 @@ def test_resizing_keeps_the_kind_and_the_place() -> None:
 def test_any_mask_changes_none_of_the_other_pixels(
     mask: NDArray[np.bool_], opacity: float, value: int
 ) -> None:
-    picture = grey(*mask.shape, value)
+    picture = grey(mask.shape[0], mask.shape[1], value)
     drawn = composite(picture, [Layer(mask, BLUE)], opacity)
     assert np.array_equal(drawn[~mask], picture[~mask])
     low, high = np.minimum(picture, RGB[BLUE]), np.maximum(picture, RGB[BLUE])

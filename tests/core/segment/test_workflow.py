@@ -102,11 +102,21 @@ class Bench:
     spec: ModelSpec
 
     def segment(self, image: ImageInput, prompts: Prompts, **options: Any) -> SegmentResult:
-        given = {"pool": self.pool, "cache": self.cache, "sink": self.store, "owner": LOCAL_OWNER} | options
+        given: dict[str, Any] = {
+            "pool": self.pool,
+            "cache": self.cache,
+            "sink": self.store,
+            "owner": LOCAL_OWNER,
+        } | options
         return segment(image, given.pop("spec", self.spec), prompts, **given)
 
     def everything(self, image: ImageInput, **options: Any) -> EverythingResult:
-        given = {"pool": self.pool, "cache": self.cache, "sink": self.store, "owner": LOCAL_OWNER} | options
+        given: dict[str, Any] = {
+            "pool": self.pool,
+            "cache": self.cache,
+            "sink": self.store,
+            "owner": LOCAL_OWNER,
+        } | options
         return segment_everything(image, given.pop("spec", self.spec), EASY, **given)
 
     def run(self, run_id: str | None) -> RunRecord:
@@ -344,7 +354,7 @@ def truth(count: int = 3) -> list[TruthPicture]:
 
 
 def evaluated(bench: Bench, **options: Any) -> Any:
-    given = {"source": {"scenes": 3}, "pool": bench.pool, "sink": bench.store} | options
+    given: dict[str, Any] = {"source": {"scenes": 3}, "pool": bench.pool, "sink": bench.store} | options
     return evaluate_segmenter(
         given.pop("spec", bench.spec), truth(), owner=LOCAL_OWNER, clicks=2, seed=4, **given
     )
