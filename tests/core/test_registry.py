@@ -20,7 +20,11 @@ from core.settings import ROOT, settings
 
 PUBLISHED = [spec for spec in catalog() if spec.source in ("timm", "huggingface")]
 TIMM = [spec for spec in PUBLISHED if spec.source == "timm"]
-HUGGINGFACE = {spec.weights: spec for spec in PUBLISHED if spec.source == "huggingface"}
+HUGGINGFACE = {
+    spec.weights: spec
+    for spec in PUBLISHED
+    if spec.source == "huggingface" and "segmentation" not in spec.tasks
+}
 IDS = {"ids": lambda spec: spec.id}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ARGUMENTS = {
