@@ -1,9 +1,9 @@
 """The picture encoder of segment-anything with the same result in far less memory.
 
-Its attention holds the weights of all heads at once, several times over: at 1024 pixels the logits of 12 heads
-of 4096 x 4096 values take 0.8 GB, and as much again with each term of relative positions and after the softmax.
-Each row of weights is independent of the others, so a slice of them at a time suffices, and one that stays in
-the processor's cache is faster, too.
+Its attention holds the weights of all heads at once, several times over: at 1024 pixels the logits of 12
+heads of 4096 x 4096 values take 0.8 GB, and as much again with each term of relative positions and after the
+softmax. Each row of weights is independent of the others, so a slice of them at a time suffices, and one that
+stays in the processor's cache is faster, too.
 
 Source of the calculation: segment_anything.modeling.image_encoder.Attention and `add_decomposed_rel_pos`.
 """

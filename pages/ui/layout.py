@@ -53,7 +53,7 @@ def run_footer(
         note: One sentence that follows, such as that the run was opened again.
     """
     parts = ", ".join(f"{name} {milliseconds(value)}" for name, value in times_ms.items())
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_footer"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"run_footer_{run_id}"):
         saved = f"saved as run `{run_id}`" if run_id else "not saved"
         st.caption(
             f"{saved} · {milliseconds(sum(times_ms.values()))} on {device} ({parts}) {note}", width="content"

@@ -138,7 +138,7 @@ def _edges(
         shift_x = {"left": 0.0, "center": 0.5, "right": 1.0}[item.get("originX", "left")]
         shift_y = {"top": 0.0, "center": 0.5, "bottom": 1.0}[item.get("originY", "top")]
         left, top = float(item["left"]) - shift_x * wide, float(item["top"]) - shift_y * high
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     half = stroke / 2
     found = (

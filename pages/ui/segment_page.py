@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.errors import VisionBenchError
 from core.images import ImageInput
 from core.registry import ModelSpec
-from pages.ui.errors import page_errors
+from db.errors import StoreError
+from pages.ui.errors import page_errors, show_error
 from pages.ui.layout import run_footer
 from pages.ui.segment_canvas import column_width
 from pages.ui.segment_panel import mask_choice, object_list, prompt_list, scores
@@ -25,8 +27,11 @@ def workspace(work: Work, image: ImageInput, spec: ModelSpec) -> None:
         size = fit_canvas(work, image, width)
         take_clicks(work, image, size)
         with left:
-            answer_all(work, image, spec)
-            look = looks()
+            try:
+                answer_all(work, image, spec)
+            except (VisionBenchError, StoreError) as error:
+                show_error(error)
+            look = work.looks = looks()
             drawn = draw_all(work, look)
             tools(work)
             canvas(work, image, drawn, look, size, is_live=width is not None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from core.errors import InputError, VisionBenchError
+from core.errors import InputError
 from core.images import ImageInput
 from core.registry import ModelSpec
 from core.samples import SCENE_PREFIX
@@ -81,7 +81,9 @@ def _key(spec: ModelSpec) -> tuple[str, str]:
 
 def _reopened(image: ImageInput, spec: ModelSpec, run: RunRecord | None) -> Work | None:
     """Return the work that a stored run belongs to: all its objects where its view has them, else its own."""
-    if run is None or not run.inputs or run.inputs[0].sha256 != image.sha256:
+    from core.segment.workflow import KIND
+
+    if run is None or run.kind != KIND or not run.inputs or run.inputs[0].sha256 != image.sha256:
         return None
     work = Work(image.sha256, _key(spec))
     start = _start(run)
@@ -133,7 +135,7 @@ def open_requested_run() -> RunRecord | None:
 def answer_all(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     """Have every object's states answered as far as they are shown; most often one, or none, is missing.
 
-    A prompt that cannot be answered is taken back, and the error goes on; nothing else is lost.
+    A prompt that cannot be asked of the picture is taken back, and the error goes on; nothing else is lost.
     """
     missing = [
         (item, at)
@@ -142,16 +144,18 @@ def answer_all(work: Work, image: ImageInput, spec: ModelSpec) -> None:
         if item.steps[at].result is None and not item.steps[at].prompts.is_empty
     ]
     for item, at in missing:
+        try:
+            item.steps[at].prompts.checked(image.width, image.height)
+        except InputError:
+            del item.steps[at:]
+            item.at = at - 1
+            work.redraw()
+            raise
         shown, item.at = item.at, at
         try:
             _answer(item, image, spec)
-        except VisionBenchError as error:
-            if isinstance(error, InputError):
-                del item.steps[at:]
-                item.at = at - 1
-                work.redraw()
-            raise
-        item.at = shown
+        finally:
+            item.at = shown
     if missing:
         _keep(work, missing[-1][0].step)
 
@@ -161,7 +165,11 @@ def _answer(item: Edited, image: ImageInput, spec: ModelSpec) -> None:
 
     step, before = item.step, item.starts_from()
     prompts = step.prompts
-    if before is not None and before.result is not None and st.session_state.get(REFINE, True):
+    if step.multimask is None:
+        step.multimask = bool(st.session_state.get(MULTIMASK, True))
+    if step.refines is None:
+        step.refines = bool(st.session_state.get(REFINE, True))
+    if before is not None and before.result is not None and step.refines:
         prompts = Prompts(prompts.points, prompts.box, before.result.masks.low_res[before.index])
     with st.spinner(_waiting(spec), show_time=True):
         step.result = segment(
@@ -172,12 +180,12 @@ def _answer(item: Edited, image: ImageInput, spec: ModelSpec) -> None:
             cache=embedding_cache(),
             sink=None if step.run_id else store(),
             owner=visitor(),
-            multimask=st.session_state.get(MULTIMASK, True),
+            multimask=step.multimask,
         )
     step.run_id = step.run_id or step.result.run_id
     masks = step.result.masks
-    wanted = item.choice if item.choice is not None and item.choice < len(masks) else masks.best
-    step.index = wanted
+    wanted = item.choice if step.wanted is None else step.wanted
+    step.index = wanted if wanted is not None and wanted < len(masks) else masks.best
 
 
 def _waiting(spec: ModelSpec) -> str:

@@ -11,6 +11,7 @@ from core.segment.prompts import Point, Prompts
 if TYPE_CHECKING:
     from core.images import ImageInput
     from core.segment.workflow import SegmentResult
+    from pages.ui.segment_view import Looks
 
 COLOURS = {
     "blue": "#0072B2",
@@ -35,8 +36,38 @@ class Step:
     result: SegmentResult | None = None
     index: int = 0
     """Which of the masks was chosen."""
+    wanted: int | None = None
+    """The mask to choose once it is answered, where an earlier session chose; None: the object's choice."""
+    multimask: bool | None = None
+    """Whether it was asked for three masks; None: as the page is set when it is asked."""
+    refines: bool | None = None
+    """Whether its answer started from the mask before; None as above."""
     run_id: str | None = None
     """The stored run of this answer. Set before there is an answer, it says not to store another."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prompts and how they were asked, so that asking again gives the same mask."""
+        index = self.wanted if self.result is None else self.index
+        return self.prompts.to_json() | {
+            "index": index,
+            "multimask": self.multimask,
+            "refines": self.refines,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Any, run_id: str) -> Step:
+        """Return what `to_json` wrote.
+
+        Raises:
+            InputError: It holds no prompts.
+        """
+        prompts = Prompts.from_json(raw)
+        multimask, refines = _flag(raw.get("multimask")), _flag(raw.get("refines"))
+        return cls(prompts, None, 0, _mask_index(raw.get("index")), multimask, refines, run_id)
+
+
+def _flag(raw: Any) -> bool | None:
+    return raw if isinstance(raw, bool) else None
 
 
 @dataclass
@@ -87,7 +118,7 @@ class Edited:
 
     def to_json(self) -> dict[str, Any]:
         """Return the history up to the shown state, so that going through it again gives the same mask."""
-        steps = [step.prompts.to_json() for step in self.steps[1 : self.at + 1]]
+        steps = [step.to_json() for step in self.steps[1 : self.at + 1]]
         return {"name": self.name, "steps": steps, "choice": self.choice}
 
 
@@ -123,6 +154,8 @@ class Work:
     active: int = 0
     made: int = 0
     """How many objects there ever were; numbers are not used twice."""
+    looks: Looks | None = None
+    """How the page last showed the masks; a file is made outside the page, where no widget can be read."""
     canvas_key: str = ""
     drawing: dict[str, Any] = field(default_factory=dict)
     """What the canvas was last told to show."""
@@ -178,16 +211,19 @@ class Work:
         rows = view.get("objects") if isinstance(view, dict) else None
         for row in rows if isinstance(rows, list) else []:
             try:
-                steps = [Step(Prompts.from_json(raw), run_id=run_id) for raw in row["steps"]]
+                steps = [Step.from_json(raw, run_id) for raw in row["steps"]]
                 item = self.add(str(row["name"])[:60])
                 item.steps += steps
                 item.at = len(item.steps) - 1
-                choice = row.get("choice")
-                item.choice = choice if isinstance(choice, int) and 0 <= choice < 3 else None
+                item.choice = _mask_index(row.get("choice"))
             except (InputError, KeyError, TypeError, AttributeError):
                 continue
-        if self.objects and isinstance(view.get("active"), int):
+        if self.objects and isinstance(view, dict) and isinstance(view.get("active"), int):
             self.active = min(max(view["active"], 0), len(self.objects) - 1)
+
+
+def _mask_index(raw: Any) -> int | None:
+    return raw if type(raw) is int and 0 <= raw < 3 else None
 
 
 def new_work(image: ImageInput, model: tuple[str, str], start: Point | None) -> Work:

@@ -70,7 +70,7 @@ def segmented(work: Work) -> tuple[SegmentedObject, ...]:
         InputError: There is none.
     """
     found = []
-    for item, mask in draw_all(work, looks()).masks:
+    for item, mask in draw_all(work, work.looks or looks()).masks:
         if mask.any():
             result = item.step.result
             predicted = float(result.masks.predicted_iou[item.step.index]) if result else None
