@@ -74,7 +74,11 @@ def segment_picture(
             "Both prompts and --everything were given." if everything else "There is nothing to segment by.",
             "Give points, a box or a mask, or else --everything.",
         )
+    if everything and logits is not None:
+        raise InputError("--logits is of one answer.", "Leave it out with --everything.")
     new_file(out)
+    if logits is not None:
+        new_file(logits)
     with run_store(no_store) as store:
         if everything:
             return _everything(image, spec, out, store)
@@ -105,7 +109,7 @@ def _one(
     with writing(out):
         write_atomically(out, encode_png(found.astype(np.uint8) * 255))
     if logits is not None:
-        with writing(new_file(logits)):
+        with writing(logits):
             write_atomically(logits, npy(masks.low_res[best]))
     payload = {
         "run": result.run_id,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from core.errors import InputError
 from core.scenes.generate import random_stream
 from core.scenes.shapes import CLASSES, SUPERSAMPLING, coverage
 from core.scenes.textures import BACKGROUNDS, GROUNDS, RGB, TEXTURES, background, pattern
@@ -30,6 +31,7 @@ cannot be told from its surroundings is no thing."""
 MIN_AREA = 0.004
 """Least visible area of a thing, as a share of the picture's."""
 
+_TRIES = 100
 _STREAMS: dict[str, int] = {"shapes": 10, "cutouts": 11}
 
 
@@ -61,16 +63,20 @@ def generate_clutter(
         side_px: Width and height.
 
     Raises:
-        InputError: The seed is negative or too large.
+        InputError: The seed is negative or too large, or nothing can be told apart in the photographs.
     """
     rng = random_stream(seed, _STREAMS[style])
-    while True:
+    for _ in range(_TRIES if photographs else 0):
         first, *others = (photographs[int(i)] for i in rng.permutation(len(photographs)))
         canvas = _ground(rng, style, first, side_px)
         full, owner = _put_things(rng, canvas, style, others or [first], side_px)
         kept = _kept(full, owner)
         if kept:
             break
+    else:
+        raise InputError(
+            "Nothing can be told apart in these photographs.", "Give others, with more contrast."
+        )
     renumber = np.zeros(len(full) + 1, np.uint8)
     renumber[kept] = np.arange(1, len(kept) + 1)
     return Clutter(np.asarray(_photographed(rng, canvas)), renumber[owner])
@@ -91,7 +97,9 @@ def _put_things(
         x, y = (int(rng.integers(-length // 4, side_px - 3 * length // 4 + 1)) for length in shade.size)
         box = (x, y, x + shade.width, y + shade.height)
         filling = _filling(rng, style, photographs, shade.size)
-        if _contrast(canvas.crop(box), filling, shade) < MIN_CONTRAST:
+        seen = (max(0, -x), max(0, -y), min(shade.width, side_px - x), min(shade.height, side_px - y))
+        under = canvas.crop(box)
+        if _contrast(*(part.crop(seen) for part in (under, filling, shade))) < MIN_CONTRAST:
             full.append(0)
             continue
         canvas.paste(filling, (x, y), shade)
@@ -106,10 +114,10 @@ def _put_things(
 def _contrast(before: Image.Image, filling: Image.Image, shade: Image.Image) -> float:
     """Return the mean difference of a thing from what is under it, along the inside of its edge.
 
-    All three are of the thing's own box.
+    All three are of the part of the thing's box that lies in the picture.
     """
     inside = np.asarray(shade) >= 128
-    inner = np.pad(inside, 2)
+    inner = np.pad(inside, 2, constant_values=True)  # the picture's border is no edge
     edge = inside & ~(inner[2:-2, :-4] & inner[2:-2, 4:] & inner[:-4, 2:-2] & inner[4:, 2:-2])
     apart = np.asarray(filling)[edge].astype(np.int16) - np.asarray(before)[edge]
     return float(np.abs(apart).mean()) if len(apart) else 0.0

@@ -2,7 +2,7 @@
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -315,6 +315,26 @@ class Evaluation:
             "by_kind": {kind: _plain(summary) for kind, summary in self.by_kind.items()},
             "objects": [_lists(asdict(score)) for score in self.scores],
         }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Evaluation":
+        """Return the evaluation that `to_json` wrote.
+
+        Raises:
+            InputError: It is none.
+        """
+        try:
+            scores = [_score(row) for row in raw["objects"]]
+            return _summed_up(
+                scores, raw["clicks"], raw["seed"], float(raw["encode_ms_p50"]), bool(raw["is_complete"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("This is no stored evaluation.", "Evaluate again.") from error
+
+
+def _score(row: Mapping[str, Any]) -> ObjectScore:
+    several = {name: tuple(row[name]) for name in ("iou", "predicted_iou")}
+    return ObjectScore(**{**row, **several})
 
 
 def _plain(summary: Summary) -> dict[str, Any]:

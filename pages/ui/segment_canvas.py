@@ -93,9 +93,11 @@ def _rect(x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
 
 
 def prompts_of(
-    raw: object, scale_x: float, scale_y: float, width: int, height: int
+    raw: object, scale_x: float, scale_y: float, width: int, height: int, shown: Box | None = None
 ) -> tuple[Prompts, list[str]]:
     """Return what the canvas holds, in pixels of the picture, and a sentence for each thing left out.
+
+    `shown` is the box that the canvas was given to draw: it counts however small it is.
 
     What a browser sends is not to be trusted: anything that is no point or box is passed over.
     """
@@ -115,7 +117,10 @@ def prompts_of(
                 notes.append("A point outside the picture was left out.")
         elif item.get("type") == "Rect":
             inside = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
-            if min(inside[2] - inside[0], inside[3] - inside[1]) < max(1.0, 3 / min(scale_x, scale_y)):
+            apart = [abs(a - b) for a, b in zip(inside, shown, strict=True)] if shown else [math.inf]
+            if max(apart) < max(1.0, 1 / min(scale_x, scale_y)):
+                box = shown
+            elif min(inside[2] - inside[0], inside[3] - inside[1]) < max(1.0, 3 / min(scale_x, scale_y)):
                 notes.append("A box needs a drag from corner to corner; a click alone draws none.")
             else:
                 box = tuple(round(value, 1) for value in inside)  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -22,6 +23,7 @@ from core.charts.segment import (
 from core.errors import InputError
 from core.images import decode
 from core.registry import ModelSpec
+from db.records import RunRecord
 from pages.ui import state
 from pages.ui.pictures import FORMATS, limits
 from pages.ui.segment_run import PAGE
@@ -31,7 +33,7 @@ from pages.ui.text import MISSING
 if TYPE_CHECKING:
     from core.segment.evaluate import Evaluation, TruthPicture
 
-NAME = f"{PAGE}_eval"
+NAME, KIND = f"{PAGE}_eval", "segmentation-evaluation"
 DRAWN, OWN = "Drawn pictures", "My pictures and masks"
 
 
@@ -70,9 +72,22 @@ def evaluation(spec: ModelSpec) -> None:
         own = _uploads()
     if st.button("Evaluate", type="primary", icon=":material/monitoring:", key=f"{NAME}_run"):
         _run(spec, clicks, seed, count, own)
+    again = state.SEGMENT_AGAIN.get()
+    if again is not None and again.kind == KIND:
+        state.SEGMENT_AGAIN.clear()
+        state.EVALUATED.set(_stored(again))
     held = state.EVALUATED.get()
     if held is not None:
         _show(held)
+
+
+def _stored(run: RunRecord) -> Evaluated:
+    """Return the evaluation that a run kept."""
+    from core.segment.evaluate import Evaluation
+
+    data = store().artifact(run.id, "evaluation.json", visitor())
+    found = Evaluation.from_json(json.loads(data))
+    return Evaluated((run.model_id, run.model_revision), run.model_id, found, run.id)
 
 
 def _uploads() -> tuple[list[UploadedFile], list[UploadedFile]]:
@@ -144,7 +159,7 @@ def _pairs(pictures: Sequence[UploadedFile], masks: Sequence[UploadedFile]) -> I
 
 def _show(held: Evaluated) -> None:
     found = held.result
-    st.markdown(f"**{held.title}**, {found.overall.objects} objects")
+    st.markdown(f"**{held.title}**, {found.objects} objects")
     one, two = st.columns(2, gap="medium")
     with one:
         st.plotly_chart(clicks_figure(clicks_info(found)), key=f"{NAME}_clicks_chart")
@@ -152,23 +167,9 @@ def _show(held: Evaluated) -> None:
         st.plotly_chart(noc_figure(noc_info(found)), key=f"{NAME}_noc_chart")
     with st.expander("Predicted against true IoU, and all numbers", icon=":material/table:"):
         st.plotly_chart(predicted_figure(predicted_info(found)), key=f"{NAME}_predicted_chart")
-        frame = _table(found)
+        frame = pd.DataFrame(found.rows())
         st.dataframe(frame, hide_index=True, alt="All numbers of the evaluation")
         st.download_button(
             "As CSV", frame.to_csv(index=False), "evaluation.csv", "text/csv", icon=":material/download:"
         )
     st.caption(f"saved as run `{held.run_id or MISSING}`")
-
-
-def _table(found: Evaluation) -> pd.DataFrame:
-    rows = []
-    for kind, summary in {"all": found.overall, **found.by_kind}.items():
-        row: dict[str, Any] = {"Pictures of": kind, "Objects": summary.objects}
-        row |= {f"IoU, {k} clicks": value for k, value in enumerate(summary.mean_iou, start=1)}
-        row |= {"IoU, box": summary.box_mean_iou, "Clicks to 85 %": summary.clicks_to[0]}
-        row |= {
-            "Clicks to 90 %": summary.clicks_to[1],
-            "Predicted against true IoU, r": summary.predicted_correlation,
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,9 @@ from pages.ui.session import embedding_cache, model_pool, store, visitor
 if TYPE_CHECKING:
     from core.segment.automatic import AutomaticMask, AutomaticOptions
     from core.segment.workflow import EverythingResult
+    from db import Store
 
-NAME = f"{PAGE}_all"
+NAME, KIND = f"{PAGE}_all", "segment-everything"
 DRAWN_PX = 900
 
 
@@ -41,6 +43,9 @@ class Found:
 
 def everything(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     """Draw the options, the button, and what was found last."""
+    again = state.SEGMENT_AGAIN.get()
+    if again is not None and again.kind == KIND:
+        _set_options(again.parameters.get("options"))
     options = _options()
     first, second = st.columns([1, 3], vertical_alignment="center")
     with first:
@@ -48,16 +53,41 @@ def everything(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     with second:
         points = options.points_per_side**2
         st.caption(f"{points:,} points, one click each. Anything pressed meanwhile cancels it.")
+    if again is not None and again.kind == KIND:
+        state.SEGMENT_AGAIN.clear()
+        result = replace(_run(image, spec, options, None), run_id=again.id)
+        state.EVERYTHING.set(Found(image.sha256, (spec.id, spec.revision), result))
     if asked:
-        found = Found(image.sha256, (spec.id, spec.revision), _run(image, spec, options))
-        state.EVERYTHING.set(found)
+        result = _run(image, spec, options, store())
+        state.EVERYTHING.set(Found(image.sha256, (spec.id, spec.revision), result))
     held = state.EVERYTHING.get()
     if held is None or held.picture != image.sha256 or held.model != (spec.id, spec.revision):
         return
     _show(work, image, held.result)
 
 
-def _run(image: ImageInput, spec: ModelSpec, options: AutomaticOptions) -> EverythingResult:
+def _set_options(stored: Any) -> None:
+    """Put the options of a stored run into the widgets' keys; what cannot be read keeps its default."""
+    for key, (name, kind) in _WIDGETS.items():
+        value = stored.get(name) if isinstance(stored, Mapping) else None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            st.session_state[f"{NAME}_{key}"] = kind(value)
+
+
+_WIDGETS: dict[str, tuple[str, type]] = {
+    "side": ("points_per_side", int),
+    "layers": ("crop_layers", int),
+    "iou": ("min_predicted_iou", float),
+    "stability": ("min_stability", float),
+    "nms": ("nms_iou", float),
+    "region": ("min_region_px", int),
+}
+"""Widget keys to fields of the options."""
+
+
+def _run(
+    image: ImageInput, spec: ModelSpec, options: AutomaticOptions, sink: Store | None
+) -> EverythingResult:
     from core.segment.workflow import segment_everything
 
     bar = st.progress(0.0, "Encoding the picture …")
@@ -70,7 +100,7 @@ def _run(image: ImageInput, spec: ModelSpec, options: AutomaticOptions) -> Every
             options,
             pool=model_pool(),
             cache=embedding_cache(),
-            sink=store(),
+            sink=sink,
             owner=visitor(),
             progress=lambda share: bar.progress(share, f"{share:.0%} of the points asked"),
         )

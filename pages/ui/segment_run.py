@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from core.segment.workflow import SegmentResult
 
 PAGE = "segment"
+MORE = f"{PAGE}_more"
+"""Widget key of the tool under the canvas."""
+TOOLS = {"segment-everything": "Everything", "segmentation-evaluation": "Evaluate"}
+"""Kinds of run that open under the canvas, and the tool that shows them."""
+KIND = "segmentation"
+"""Kind of run that opens on the canvas."""
 MULTIMASK, REFINE = f"{PAGE}_multimask", f"{PAGE}_refine"
 """Widget keys: three masks or one, and whether an answer starts from the mask before."""
 
@@ -69,7 +75,9 @@ def current_work(image: ImageInput, spec: ModelSpec, requested: RunRecord | None
     handed = state.SEGMENT_START.get()
     is_new = work is None or work.picture != image.sha256 or handed is not None
     if work is None or is_new or requested is not None:
-        work = _reopened(image, spec, requested) or new_work(image, _key(spec), start_point(image))
+        is_other = requested is not None and requested.kind != KIND  # it opens under the canvas
+        start = None if is_other else start_point(image)
+        work = _reopened(image, spec, requested) or new_work(image, _key(spec), start)
         state.SEGMENT_WORK.set(work)
     work.for_model(_key(spec))
     return work
@@ -81,8 +89,6 @@ def _key(spec: ModelSpec) -> tuple[str, str]:
 
 def _reopened(image: ImageInput, spec: ModelSpec, run: RunRecord | None) -> Work | None:
     """Return the work that a stored run belongs to: all its objects where its view has them, else its own."""
-    from core.segment.workflow import KIND
-
     if run is None or run.kind != KIND or not run.inputs or run.inputs[0].sha256 != image.sha256:
         return None
     work = Work(image.sha256, _key(spec))
@@ -121,6 +127,9 @@ def open_requested_run() -> RunRecord | None:
     run = store().run(run_id, visitor())
     st.session_state[f"{PAGE}_model"] = run.model_id
     st.session_state[MULTIMASK] = bool(run.parameters.get("multimask", True))
+    if run.kind in TOOLS:
+        st.session_state[MORE] = TOOLS[run.kind]
+        state.SEGMENT_AGAIN.set(run)
     if run.inputs and not select_picture(PAGE, run.inputs[0]):
         picture = run.inputs[0]
         st.warning(

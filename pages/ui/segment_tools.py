@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
@@ -17,18 +18,12 @@ from pages.ui.errors import page_errors
 from pages.ui.segment_compare import another_model, how_sure
 from pages.ui.segment_evaluate import evaluation
 from pages.ui.segment_everything import everything
-from pages.ui.segment_run import PAGE
+from pages.ui.segment_run import MORE, PAGE, TOOLS
 from pages.ui.segment_state import Work
 from pages.ui.segment_view import draw_all, looks
 
-EVERYTHING, SURE, OTHER, EVALUATE, FILES, KEYS = (
-    "Everything",
-    "How sure",
-    "Another model",
-    "Evaluate",
-    "Files",
-    "Keyboard",
-)
+EVERYTHING, EVALUATE = TOOLS.values()
+SURE, OTHER, FILES, KEYS = "How sure", "Another model", "Files", "Keyboard"
 
 SHORTCUTS = (
     ("I, E, B", "a click includes, a click excludes, a drag draws a box"),
@@ -44,7 +39,7 @@ def more(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     chosen = st.segmented_control(
         "More",
         [EVERYTHING, SURE, OTHER, EVALUATE, FILES, KEYS],
-        key=f"{PAGE}_more",
+        key=MORE,
         persist_state="session",
         label_visibility="collapsed",
     )
@@ -144,9 +139,7 @@ def _downloads(work: Work, image: ImageInput, spec: ModelSpec) -> None:
 
 
 def _active(work: Work) -> SegmentedObject:
-    found = [item for item in segmented(work) if item.name == work.edited.name]
-    if not found:
-        raise InputError(f"{work.edited.name} has no mask yet.", "Mark it on the canvas first.")
+    found = segmented(replace(work, objects=[work.edited], active=0))
     return found[0]
 
 

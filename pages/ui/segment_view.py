@@ -24,7 +24,7 @@ from pages.ui.segment_canvas import (
     drawing_of,
     prompts_of,
 )
-from pages.ui.segment_run import MULTIMASK, PAGE, REFINE
+from pages.ui.segment_run import MULTIMASK, PAGE, REFINE, keep_view
 from pages.ui.segment_state import SAME_PX, Edited, Work
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def take_clicks(work: Work, image: ImageInput, size: tuple[int, int]) -> None:
         return
     work.seen = raw
     scale_x, scale_y = size[0] / image.width, size[1] / image.height
-    prompts, notes = prompts_of(raw, scale_x, scale_y, image.width, image.height)
+    shown = work.edited.step.prompts.box
+    prompts, notes = prompts_of(raw, scale_x, scale_y, image.width, image.height, shown)
     prompts = replace(prompts, mask=work.edited.step.prompts.mask)  # a loaded mask is not on the canvas
     for note in dict.fromkeys(notes):
         st.toast(note, icon=":material/info:")
@@ -191,6 +192,8 @@ def _action(label: str, icon: str, shortcut: str, act: partial[None], disabled: 
 def _go(work: Work, by: int) -> None:
     work.edited.go(by)
     work.redraw()
+    if run_id := work.edited.step.run_id:
+        keep_view(work, run_id)
 
 
 def _clear(work: Work) -> None:

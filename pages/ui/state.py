@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.images import ImageInput
+    from db.records import RunRecord
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
     from pages.ui.segment_compare import Replayed
@@ -62,6 +63,9 @@ ATTENTION: Slot[Shown] = Slot("attention_result")
 
 SEGMENT_WORK: Slot[Work] = Slot("segment_work")
 """What is being segmented in this session."""
+
+SEGMENT_AGAIN: Slot[RunRecord] = Slot("segment_again")
+"""A stored run that the tools of the segmentation page are to show again."""
 
 SEGMENT_START: Slot[tuple[str, float, float]] = Slot("segment_start")
 """A point handed over by another page: digest of its picture, x and y in its pixels."""
