@@ -3,7 +3,8 @@
     python -m tests.bench.canvas [--clicks N]
 
 The page "Segment anything" with the shipped model: from the mouse going down on the canvas until the
-picture behind it has other pixels. Each click is the first of a new object at another place, so each gives a new mask.
+picture behind it has other pixels. Each click is the first of a new object at another place, so each gives
+a new mask.
 
 Bare: a script of a few lines that draws such a picture in a streamlit-drawable-canvas and writes how many
 objects it holds, until that text has changed. Both apps are open in the same browser and take turns. Times
@@ -185,11 +186,10 @@ def main() -> None:
     )
     parser.add_argument("--clicks", type=int, default=15)
     ours, bare = measure(parser.parse_args().clicks)
-    for name, taken in (("click to new mask", ours), ("bare canvas", bare)):
-        print(f"{name:18} median {statistics.median(taken):7.1f} ms, {min(taken):.0f} to {max(taken):.0f}")
-    print(
-        f"ratio of medians   {statistics.median(ours) / statistics.median(bare):7.2f}, wanted at most {WANTED}"
-    )
+    for name, ms in (("click to new mask", ours), ("bare canvas", bare)):
+        print(f"{name:18} median {statistics.median(ms):7.1f} ms, {min(ms):.0f} to {max(ms):.0f}")
+    ratio = statistics.median(ours) / statistics.median(bare)
+    print(f"ratio of medians   {ratio:7.2f}, wanted at most {WANTED}")
 
 
 if __name__ == "__main__":

@@ -94,10 +94,8 @@ def clicks(rounds: int, clock: Callable[[], float]) -> None:
     print_decoders(taken)
     second = taken["second click"]
     print("\nsecond click, the picture's embedding at hand, against encoding for each click:")
-    for name, ms in (
-        ("segment-anything", own_encode_ms + taken[OWN]),
-        ("the encoder here", encode_ms + second),
-    ):
+    both = {"segment-anything": own_encode_ms + taken[OWN], "the encoder here": encode_ms + second}
+    for name, ms in both.items():
         print(f"  {name:18} {ms:9.0f} ms {ms / second:6.1f} x")
     print("  wanted: at least 80 x")
 
