@@ -9,7 +9,7 @@ from pages.ui.pictures import SCENES, picture_picker
 from pages.ui.segment_page import workspace
 from pages.ui.segment_run import PAGE, current_work, open_requested_run
 from pages.ui.segment_tools import more
-from pages.ui.segment_weights import bring_a_real_model
+from pages.ui.segment_weights import bring_a_real_model, choose_fetched_model
 
 page_head(
     "Segment anything",
@@ -27,6 +27,7 @@ with page_errors():
     with left:
         image = picture_picker(PAGE, first=SCENES)
     with right:
+        choose_fetched_model()
         spec = model_picker(PAGE, task="segmentation")
         bring_a_real_model()
     if image is None:

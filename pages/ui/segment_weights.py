@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.errors import VisionBenchError
 from core.segment.weights import PUBLISHED, PublishedWeights, download, instruction
 from core.settings import settings
+from pages.ui.errors import show_error
 from pages.ui.segment_run import PAGE
 from pages.ui.session import on_private_machine
 from pages.ui.text import megabytes
+
+
+FETCHED = f"{PAGE}_fetched"
+"""Session key of a model that was just downloaded, to be chosen when the page is drawn next."""
+
+
+def choose_fetched_model() -> None:
+    """Let the model picker, which is drawn after this, choose what was just downloaded."""
+    if name := st.session_state.pop(FETCHED, None):
+        st.session_state[f"{PAGE}_model"] = name
 
 
 def bring_a_real_model() -> None:
@@ -30,9 +42,13 @@ def bring_a_real_model() -> None:
             st.caption(f"{chosen.file} is here: choose it as the model above.")
             return
         if st.button("Download", icon=":material/download:", key=f"{PAGE}_download"):
-            _download(chosen)
-            st.session_state[f"{PAGE}_model"] = f"file/{chosen.file}"
-            st.rerun(scope="app")
+            try:
+                _download(chosen)
+            except VisionBenchError as error:  # the rest of the page goes on
+                show_error(error)
+            else:
+                st.session_state[FETCHED] = f"file/{chosen.file}"
+                st.rerun(scope="app")
         st.caption(f"Without a network: {instruction(chosen, folder)}")
 
 

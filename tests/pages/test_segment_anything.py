@@ -430,9 +430,13 @@ def test_everything_is_found_and_an_evaluation_is_one_run(visit: Visit, store: S
     (run,) = store.runs(RunFilter(kinds=(EVERYTHING,)))
     metrics = {metric.name: metric.value for metric in store.run(run.id, None).metrics}
     assert metrics["masks"] >= 1 and 0 < metrics["coverage"] <= 1
+    total = store.count(EVERY)
     again = visit(PAGE, run=run.id)
     assert not again.exception and not again.error
-    assert len(store.runs(RunFilter(kinds=(EVERYTHING,)))) == 1
+    assert again.slider(key="segment_all_side").value == 4
+    found, repeated = session.session_state["segment_everything"], again.session_state["segment_everything"]
+    assert [mask.area for mask in found.result.masks] == [mask.area for mask in repeated.result.masks]
+    assert store.count(EVERY) == total
 
     session.session_state["segment_more"] = EVALUATE
     session.run()
@@ -446,3 +450,34 @@ def test_everything_is_found_and_an_evaluation_is_one_run(visit: Visit, store: S
     report = json.loads(store.artifact(run.id, "evaluation.json", None))
     assert report
     assert len(store.runs(RunFilter(kinds=(EVALUATION,)))) == 1
+    held = session.session_state["segment_evaluated"].result
+    total = store.count(EVERY)
+    again = visit(PAGE, run=run.id)
+    assert not again.exception and not again.error
+    assert again.session_state["segment_evaluated"].result.rows() == held.rows()
+    assert store.count(EVERY) == total
+
+
+def test_the_strongest_patch_of_an_attention_map_becomes_the_first_click(visit: Visit, store: Store) -> None:
+    session = visit("attention_maps")
+    session.button(key="attention_segment").click().run()
+    assert not session.exception and not session.error
+    work = work_of(session)
+    (point,) = work.edited.step.prompts.points
+    attended = next(run for run in store.runs(EVERY) if run.kind == "attention")
+    assert work.picture == attended.picture_sha256
+    assert point.x > 0 and point.y > 0
+    assert work.edited.step.result is not None
+
+
+def test_weights_that_cannot_be_fetched_are_said_with_what_to_do(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISION_BENCH_SAM_URL", "http://127.0.0.1:9")  # nobody answers
+    settings.cache_clear()
+    session = visit(PAGE)
+    session.button(key="segment_download").click().run()
+    assert not session.exception
+    (said,) = [*session.error, *session.warning]
+    assert "sam_vit_b_01ec64.pth" in said.value.replace("\\", "")
+    assert is_alive(session)
