@@ -12,7 +12,6 @@ from pages.ui.segment_run import PAGE
 from pages.ui.session import on_private_machine
 from pages.ui.text import megabytes
 
-
 FETCHED = f"{PAGE}_fetched"
 """Session key of a model that was just downloaded, to be chosen when the page is drawn next."""
 
