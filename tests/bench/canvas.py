@@ -3,8 +3,7 @@
     python -m tests.bench.canvas [--clicks N]
 
 The page "Segment anything" with the shipped model: from the mouse going down on the canvas until the
-picture behind it has other pixels. Each click adds a point to the same object at another place, so each
-gives a new mask.
+picture behind it has other pixels. Before each click the prompts are cleared, so each gives a new mask.
 
 Bare: a script of a few lines that draws such a picture in a streamlit-drawable-canvas and writes how many
 objects it holds, until that text has changed. Both apps are open in the same browser and take turns. Times
@@ -35,6 +34,7 @@ PATIENCE_MS = 120_000
 QUIET_S = 0.7
 WANTED = 1.6
 UPPER = "canvas.upper-canvas"
+CLEAR = ".st-key-segment_Clear button"
 
 BARE_APP = """
 from pathlib import Path
@@ -171,6 +171,8 @@ def measure(clicks: int) -> tuple[list[float], list[float]]:
             other = opened(browser.new_page(viewport=viewport), url, "objects")
             for x, y in places:
                 page.bring_to_front()
+                page.locator(CLEAR).click(timeout=PATIENCE_MS)
+                settle(page, "pixels")
                 ours.append(timed_click(page, "pixels", (x, y)))
                 other.bring_to_front()
                 bare.append(timed_click(other, "objects", (x, y)))
