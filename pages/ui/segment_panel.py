@@ -28,19 +28,15 @@ UNSURE = 0.5
 
 def object_list(work: Work) -> None:
     """Draw the objects of the picture: choose, add, rename, delete."""
-    numbers = {item.number: item for item in work.objects}
-    # another identity for each state: what the browser still holds of an earlier one must not come back
-    key = f"{PAGE}_object_{len(numbers)}_{work.made}_{work.edited.number}"
-    st.segmented_control(
-        "Objects",
-        list(numbers),
-        format_func=lambda number: f":{numbers[number].hue}[●] {plain(numbers[number].name)}",
-        key=key,
-        default=work.edited.number,
-        required=True,
-        on_change=partial(_choose_object, work, key),
-        help="Clicks belong to the chosen object. Each has its own colour and history.",
-    )
+    st.caption("Objects; clicks belong to the chosen one")
+    with st.container(horizontal=True, gap="small"):
+        for place, item in enumerate(work.objects):
+            st.button(
+                f":{item.hue}[●] {plain(item.name)}",
+                key=f"{PAGE}_object_{item.number}",
+                type="primary" if place == work.active else "secondary",
+                on_click=partial(setattr, work, "active", place),
+            )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input(
             "Name", work.edited.name, max_chars=60, key=f"{PAGE}_name_{work.edited.number}", width=140
@@ -55,11 +51,6 @@ def object_list(work: Work) -> None:
             on_click=work.remove,
             disabled=len(work.objects) == 1 and work.edited.step.prompts.is_empty,
         )
-
-
-def _choose_object(work: Work, key: str) -> None:
-    chosen = st.session_state[key]
-    work.active = next((i for i, item in enumerate(work.objects) if item.number == chosen), work.active)
 
 
 def _add(work: Work) -> None:

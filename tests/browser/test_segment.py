@@ -81,7 +81,9 @@ def opened(page: Page, app: App) -> Page:
 def test_click_correct_undo_and_take_away(opened: Page, app: App, tmp_path: Path) -> None:
     page, target = opened, SCENE.objects[1]
     page.get_by_role("button", name="New").click()
-    expect(page.get_by_role("radio", name="object 2")).to_be_checked(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="object 2")).to_have_attribute(
+        "kind", "primary", timeout=PATIENCE_MS
+    )
     settled(page)
 
     middle = first_click(target.mask, np.random.default_rng(0), "centre")
