@@ -161,6 +161,10 @@ class Work:
     """What the canvas was last told to show."""
     seen: Any = None
     """What the canvas last told."""
+    mounted: str = ""
+    """The canvas that is on the page, by its key."""
+    echoes: list[Prompts] = field(default_factory=list)
+    """What that canvas was told to show since, and will tell back; that is no doing of the person."""
 
     @property
     def edited(self) -> Edited:
@@ -191,6 +195,26 @@ class Work:
     def redraw(self) -> None:
         """Make the canvas show the active object's prompts as they are here."""
         self.drawing = {}
+
+    def forget_canvas(self) -> None:
+        """Begin anew with the canvas: it is not on the page yet, or not any more."""
+        self.mounted, self.seen, self.echoes = "", None, []
+        self.redraw()
+
+    def sent(self, drawing: dict[str, Any]) -> None:
+        """Remember what the canvas is told to show. One that is new on the page does not tell it back."""
+        self.drawing = drawing
+        if self.mounted == self.canvas_key:
+            self.echoes.append(self.edited.step.prompts)
+        self.mounted = self.canvas_key
+
+    def is_echo(self, prompts: Prompts, tolerance: float) -> bool:
+        """Say whether the canvas only tells back what it was told, maybe some time ago."""
+        for place, echo in enumerate(self.echoes):
+            if alike(echo, prompts, tolerance):
+                del self.echoes[: place + 1]
+                return True
+        return False
 
     def for_model(self, model: tuple[str, str]) -> None:
         """Keep every object's prompts and drop the masks, which another model made."""

@@ -76,7 +76,11 @@ def looks() -> Looks:
 
 def take_clicks(work: Work, image: ImageInput, size: tuple[int, int]) -> None:
     """Take over what the canvas told since the last run."""
-    raw = (st.session_state.get(work.canvas_key) or {}).get("drawing", {}).get("raw")
+    told = st.session_state.get(work.canvas_key)
+    if told is None:
+        work.forget_canvas()
+        return
+    raw = told.get("drawing", {}).get("raw")
     if raw is None or raw == work.seen:
         return
     work.seen = raw
@@ -84,9 +88,12 @@ def take_clicks(work: Work, image: ImageInput, size: tuple[int, int]) -> None:
     shown = work.edited.step.prompts.box
     prompts, notes = prompts_of(raw, scale_x, scale_y, image.width, image.height, shown)
     prompts = replace(prompts, mask=work.edited.step.prompts.mask)  # a loaded mask is not on the canvas
+    tolerance = SAME_PX / min(scale_x, scale_y)
+    if work.is_echo(prompts, tolerance):
+        return
     for note in dict.fromkeys(notes):
         st.toast(note, icon=":material/info:")
-    work.edited.show(prompts, SAME_PX / min(scale_x, scale_y))
+    work.edited.show(prompts, tolerance)
     drawn = len(raw.get("objects", ()))
     if drawn != len(prompts.points) + (prompts.box is not None):
         work.redraw()  # what was left out leaves the canvas, too
@@ -128,7 +135,8 @@ def canvas(
         return
     tool = st.session_state.get(TOOL, INCLUDE)
     if not work.drawing:
-        work.drawing = drawing_of(work.edited.step.prompts, size[0] / image.width, size[1] / image.height)
+        scales = size[0] / image.width, size[1] / image.height
+        work.sent(drawing_of(work.edited.step.prompts, *scales))
     st_canvas(
         fill_color=STROKES[tool] if tool != BOX else "rgba(0, 0, 0, 0)",
         stroke_width=STROKE,
@@ -153,8 +161,8 @@ def fit_canvas(work: Work, image: ImageInput, column: int | None) -> tuple[int, 
     size = canvas_size(image.width, image.height, column)
     key = f"{PAGE}_canvas_{image.sha256[:16]}_{work.edited.number}_{size[0]}x{size[1]}"
     if key != work.canvas_key:
-        work.canvas_key, work.seen = key, None
-        work.redraw()
+        work.canvas_key = key
+        work.forget_canvas()
     return size
 
 

@@ -354,3 +354,23 @@ def test_a_view_of_too_many_objects_gives_as_many_as_there_may_be() -> None:
     work = Work(PICTURE, MODEL)
     work.restore({"objects": [{"name": "x", "steps": []}] * (MAX_OBJECTS + 5)}, "RUN")
     assert len(work.objects) == MAX_OBJECTS
+
+
+def test_what_the_canvas_tells_back_late_undoes_nothing() -> None:
+    work = Work("picture", ("model", "1"))
+    item = work.add()
+    work.canvas_key = "canvas"
+    one, two = Prompts((Point(1, 1),)), Prompts((Point(1, 1), Point(5, 5)))
+    item.show(one, 0.5)
+    work.sent({"objects": [1]})
+    assert not work.is_echo(one, 0.5)  # a canvas that is new on the page tells nothing back
+    item.show(two, 0.5)
+    item.go(-1)
+    work.sent({"objects": [1]})
+    item.go(1)
+    work.sent({"objects": [1, 2]})
+    assert work.is_echo(one, 0.5) and work.is_echo(two, 0.5)  # both late, in their order
+    assert not work.is_echo(one, 0.5)  # and from now on it is the person
+    work.sent({"objects": [1, 2]})
+    work.forget_canvas()
+    assert not work.is_echo(two, 0.5)
