@@ -25,12 +25,14 @@ SCENE = generate_scene(1)
 def canvas(page: Page) -> Locator:
     """Return what is clicked; it lies over the picture."""
     found = page.locator("canvas.upper-canvas")
+    expect(found).to_have_count(1, timeout=PATIENCE_MS)  # another object has another one
     expect(found).to_be_visible(timeout=PATIENCE_MS)
     return found
 
 
 def picture(page: Page) -> str:
     """Return what the canvas shows behind the prompts: the picture with its masks."""
+    canvas(page)
     return page.locator("canvas.dc-background-canvas").evaluate("canvas => canvas.toDataURL()")
 
 
