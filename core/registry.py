@@ -12,6 +12,7 @@ Facts that are published stand in `catalog/*.toml`; those of a shipped checkpoin
 import difflib
 import json
 import logging
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -233,9 +234,16 @@ def _file(name: str) -> ModelSpec:
             f"{path.name} is not a weights file.",
             f"Give a {', '.join(WEIGHTS_SUFFIXES)} file or a model folder.",
         )
-    stat = path.stat()
+    stat = _newest(path)
     revision = f"{stat.st_size}-{stat.st_mtime_ns}"
     return ModelSpec(f"file/{short}", path.name, "file", _file_tasks(path), str(path), revision)
+
+
+def _newest(path: Path) -> os.stat_result:
+    """Return what tells the weights of a file or folder from those that were there before."""
+    inside = path.iterdir() if path.is_dir() else ()
+    weights = [file.stat() for file in inside if file.suffix in WEIGHTS_SUFFIXES]
+    return max(weights, key=lambda stat: stat.st_mtime_ns, default=path.stat())
 
 
 def _file_tasks(path: Path) -> tuple[str, ...]:

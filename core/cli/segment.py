@@ -146,14 +146,14 @@ def _described(masks: "Masks", index: int, mask: NDArray[np.bool_]) -> dict[str,
 
 
 def _everything(image: ImageInput, spec: ModelSpec, out: Path, store: "Store | None") -> Answer:
-    from core.segment.automatic import AutomaticOptions
+    from core.segment.automatic import LENIENT
     from core.segment.label_map import label_map
     from core.segment.workflow import segment_everything
 
     result = segment_everything(
         image,
         spec,
-        AutomaticOptions(),
+        LENIENT,
         pool=model_pool(),
         cache=_cache(store),
         sink=store,

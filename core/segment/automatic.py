@@ -105,6 +105,11 @@ _COUNTS = {
 }
 
 
+LENIENT = AutomaticOptions(points_per_side=16, min_predicted_iou=0.75, min_stability=0.85)
+"""What the page and the command line begin with: the small model trained here is less sure of itself than the
+published ones, for which the defaults are."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class AutomaticMask:
     """One mask of a picture; its pixels are kept at one bit each."""

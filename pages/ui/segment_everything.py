@@ -110,13 +110,20 @@ def _run(
 
 
 def _options() -> AutomaticOptions:
-    from core.segment.automatic import AutomaticOptions
+    from core.segment.automatic import LENIENT, AutomaticOptions
 
     with st.expander("How thoroughly", icon=":material/tune:"):
         one, two, three = st.columns(3, gap="medium")
-        default = AutomaticOptions()
         with one:
-            side = st.slider("Points along a side", 4, 64, 16, 4, key=f"{NAME}_side", persist_state="session")
+            side = st.slider(
+                "Points along a side",
+                4,
+                64,
+                LENIENT.points_per_side,
+                4,
+                key=f"{NAME}_side",
+                persist_state="session",
+            )
             layers = st.slider(
                 "Also look closer, times",
                 0,
@@ -128,17 +135,29 @@ def _options() -> AutomaticOptions:
             )
         with two:
             quality = st.slider(
-                "Least predicted IoU", 0.0, 1.0, 0.75, 0.01, key=f"{NAME}_iou", persist_state="session"
+                "Least predicted IoU",
+                0.0,
+                1.0,
+                LENIENT.min_predicted_iou,
+                0.01,
+                key=f"{NAME}_iou",
+                persist_state="session",
             )
             stability = st.slider(
-                "Least stability", 0.0, 1.0, 0.85, 0.01, key=f"{NAME}_stability", persist_state="session"
+                "Least stability",
+                0.0,
+                1.0,
+                LENIENT.min_stability,
+                0.01,
+                key=f"{NAME}_stability",
+                persist_state="session",
             )
         with three:
             overlap = st.slider(
                 "Two masks are one from a box IoU of",
                 0.1,
                 1.0,
-                default.nms_iou,
+                LENIENT.nms_iou,
                 0.05,
                 key=f"{NAME}_nms",
                 persist_state="session",

@@ -398,3 +398,16 @@ def test_other_folders_are_none(checkpoints: Path, text: str) -> None:
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert "my-sam" in refusal("file/my-sam", VisionBenchError).message
+
+
+def test_a_folder_with_other_weights_is_another_revision(tmp_path: Path) -> None:
+    folder = tmp_path / "sam"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "sam"}')
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"one")
+    before = resolve(str(folder)).revision
+    assert resolve(str(folder)).revision == before
+    with weights.open("r+b") as file:  # in place: the folder itself stays as it is
+        file.write(b"two, and longer")
+    assert resolve(str(folder)).revision != before
