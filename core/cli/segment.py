@@ -22,6 +22,7 @@ from core.cli.shared import (
     writing,
 )
 from core.errors import InputError
+from core.explain.maps import npy_bytes
 from core.images import ImageInput, encode_png
 from core.registry import ModelSpec, resolve
 from core.runs import LOCAL_OWNER
@@ -99,7 +100,7 @@ def _one(
     logits: Path | None,
     store: "Store | None",
 ) -> Answer:
-    from core.segment.workflow import npy, segment
+    from core.segment.workflow import segment
 
     result = segment(
         image, spec, prompts, pool=model_pool(), cache=_cache(store), sink=store, owner=LOCAL_OWNER
@@ -110,7 +111,7 @@ def _one(
         write_atomically(out, encode_png(found.astype(np.uint8) * 255))
     if logits is not None:
         with writing(logits):
-            write_atomically(logits, npy(masks.low_res[best]))
+            write_atomically(logits, npy_bytes(masks.low_res[best]))
     payload = {
         "run": result.run_id,
         "model": spec.id,
@@ -147,7 +148,7 @@ def _described(masks: "Masks", index: int, mask: NDArray[np.bool_]) -> dict[str,
 
 def _everything(image: ImageInput, spec: ModelSpec, out: Path, store: "Store | None") -> Answer:
     from core.segment.automatic import LENIENT
-    from core.segment.label_map import label_map
+    from core.segment.export import labels_png
     from core.segment.workflow import segment_everything
 
     result = segment_everything(
@@ -159,9 +160,8 @@ def _everything(image: ImageInput, spec: ModelSpec, out: Path, store: "Store | N
         sink=store,
         owner=LOCAL_OWNER,
     )
-    labels = label_map(result.masks)[0] if result.masks else np.zeros((image.height, image.width), np.int32)
     with writing(out):
-        write_atomically(out, encode_png(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)))
+        write_atomically(out, labels_png(result.labels))
     payload = {
         "run": result.run_id,
         "model": spec.id,

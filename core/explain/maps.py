@@ -135,7 +135,7 @@ def _spread(
     return out
 
 
-def npy_bytes(values: NDArray[np.float32]) -> bytes:
+def npy_bytes(values: NDArray[Any]) -> bytes:
     """Return an array as the bytes of a NPY file."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(values), allow_pickle=False)

@@ -121,6 +121,11 @@ def _check_masks(count: int, size: Size) -> None:
         )
 
 
+def most_masks(size: Size) -> int:
+    """Return how many masks of a size one file may hold."""
+    return min(MAX_OBJECTS, int(MAX_TOTAL_MEGAPIXELS * 1e6 // (size[0] * size[1])))
+
+
 def _check_objects(objects: Sequence[SegmentedObject]) -> Size:
     """Return the size of the picture that all the objects are of."""
     if not objects:
@@ -221,10 +226,15 @@ def label_map_png(objects: Sequence[SegmentedObject]) -> bytes:
     Raises:
         InputError: There are no objects, or too many.
     """
-    labels = np.zeros(_check_objects(objects), dtype=np.uint8 if len(objects) < 256 else np.uint16)
+    labels = np.zeros(_check_objects(objects), dtype=np.int32)
     for number, item in enumerate(objects, 1):
         labels[item.mask] = number
-    return _png(labels)
+    return labels_png(labels)
+
+
+def labels_png(labels: NDArray[np.int32]) -> bytes:
+    """Return numbers H W, 0 to 65,535, as a PNG file of grey values: 8 bits, or 16 for more than 255."""
+    return _png(labels.astype(np.uint8 if labels.max() < 256 else np.uint16))
 
 
 def read_label_map(data: bytes, size: Size) -> NDArray[np.uint16]:

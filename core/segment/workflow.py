@@ -1,6 +1,5 @@
 """The use cases of promptable segmentation: one answer, everything at once, an evaluation; a run of each."""
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -8,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.explain.attention import synchronise
+from core.explain.maps import npy_bytes
 from core.images import ImageInput, encode_png
 from core.loaders import ModelPool
 from core.recording import ms_since, new_draft, recorded_failure
@@ -120,15 +121,8 @@ def _artifacts(masks: Masks, prompts: Prompts) -> list[Artifact]:
     found = [Artifact("mask.png", "image/png", png)]
     start = prompts.mask if prompts.logits is None else prompts.logits
     if start is not None:
-        found.append(Artifact(START, "application/octet-stream", npy(start)))
+        found.append(Artifact(START, "application/octet-stream", npy_bytes(start)))
     return found
-
-
-def npy(array: np.typing.NDArray[Any]) -> bytes:
-    """Return an array as the bytes of a `.npy` file."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +130,8 @@ class EverythingResult:
     """All masks of a picture."""
 
     masks: "tuple[AutomaticMask, ...]"
+    labels: NDArray[np.int32]
+    """H W: n where the n-th mask is, the smaller of two in front; 0 where none is."""
     coverage: float
     """Share (0-1) of the picture's pixels in any mask."""
     times: Times
@@ -161,7 +157,6 @@ def segment_everything(
     `progress` (0-1) may raise to cancel; then nothing is stored.
     """
     from core.segment.automatic import generate
-    from core.segment.export import SegmentedObject, coco_json, label_map_png
     from core.segment.label_map import label_map
 
     started = time.perf_counter()
@@ -173,28 +168,38 @@ def segment_everything(
             started = time.perf_counter()
             masks = generate(model, image, options, embedding=found.embedding, progress=progress)
             times = Times(load_ms, found.ms, found.source, ms_since(started))
-    coverage = label_map(masks)[1] if masks else 0.0
-    result = EverythingResult(masks, coverage, times, model.device, pool.choice.reason, None)
+    nothing = np.zeros((image.height, image.width), np.int32), 0.0
+    labels, coverage = label_map(masks) if masks else nothing
+    result = EverythingResult(masks, labels, coverage, times, model.device, pool.choice.reason, None)
     if sink is None:
         return result
-    objects = [
-        SegmentedObject(f"mask {number}", mask.mask, mask.predicted_iou)
-        for number, mask in enumerate(masks, start=1)
-    ]
-    artifacts = []
-    if objects:
-        coco = coco_json(image.name, image.width, image.height, objects)
-        artifacts = [
-            Artifact("masks.json", "application/json", coco),
-            Artifact("labels.png", "image/png", label_map_png(objects)),
-        ]
     done = replace(
         draft,
         duration_ms=times.embed_ms + times.decode_ms,
         metrics=[*_time_metrics(times), Metric("masks", len(masks)), Metric("coverage", coverage)],
-        artifacts=artifacts,
+        artifacts=_everything_artifacts(image, result),
     )
     return replace(result, run_id=sink.record(done))
+
+
+def _everything_artifacts(image: ImageInput, result: EverythingResult) -> list[Artifact]:
+    """Return the label map, and the masks as COCO: the largest ones, where a file cannot hold them all."""
+    from core.segment.export import SegmentedObject, coco_json, labels_png, most_masks
+    from core.segment.label_map import largest
+
+    if not result.masks:
+        return []
+    kept = {id(mask) for mask in largest(result.masks, most_masks((image.height, image.width)))}
+    objects = [
+        SegmentedObject(f"mask {number}", mask.mask, mask.predicted_iou)
+        for number, mask in enumerate(result.masks, start=1)
+        if id(mask) in kept
+    ]
+    coco = coco_json(image.name, image.width, image.height, objects)
+    return [
+        Artifact("masks.json", "application/json", coco),
+        Artifact("labels.png", "image/png", labels_png(result.labels)),
+    ]
 
 
 def evaluate_segmenter(

@@ -12,14 +12,14 @@ import streamlit as st
 from core.charts.segment import sensitivity_figure, sensitivity_info
 from core.images import ImageInput
 from core.registry import ModelSpec
-from core.segment.draw import Layer, composite, jpeg, shrunk
+from core.segment.draw import Layer, composite, jpeg
 from core.segment.prompts import Prompts
 from pages.ui import state
 from pages.ui.models import model_picker
 from pages.ui.pictures import FORMATS
 from pages.ui.segment_run import MULTIMASK, PAGE, known_truths
 from pages.ui.segment_state import Work
-from pages.ui.segment_view import cleaned, looks
+from pages.ui.segment_view import cleaned, looks, small_picture
 from pages.ui.session import embedding_cache, model_pool, store, visitor
 from pages.ui.text import MISSING, milliseconds, plain
 
@@ -92,7 +92,7 @@ def _show_sensitivity(image: ImageInput, found: Sensitivity) -> None:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         unsure = (found.share > 0.1) & (found.share < 0.9)
         layers = [Layer(found.share >= 0.9, "#0072B2"), Layer(unsure, "#E69F00")]
-        st.image(jpeg(composite(shrunk(image, *size), layers, 0.5)), width="stretch")
+        st.image(jpeg(composite(small_picture(image.sha256, *size, image), layers, 0.5)), width="stretch")
         st.caption("Blue: in at least 9 of 10 answers. Orange: in some of them.")
 
 
@@ -152,7 +152,7 @@ def _side_by_side(work: Work, image: ImageInput, spec: ModelSpec, held: Replayed
     theirs = cleaned(held.result.masks, held.result.masks.best, look)
     scale = SIDE_PX / max(image.width, image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    small = shrunk(image, *size)
+    small = small_picture(image.sha256, *size, image)
     rows = []
     for column, title, mask, result in zip(
         st.columns(2, gap="medium"),

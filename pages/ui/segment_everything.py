@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
 from core.charts.picture import picture_figure
+from core.errors import InputError
 from core.images import ImageInput
 from core.registry import ModelSpec
-from core.segment.draw import Layer, composite, jpeg, shrunk
+from core.segment.draw import Layer, composite, jpeg
 from core.segment.prompts import Point, Prompts
 from pages.ui import state
 from pages.ui.layout import run_footer
 from pages.ui.segment_run import PAGE
 from pages.ui.segment_state import COLOURS, Work
+from pages.ui.segment_view import small_picture
 from pages.ui.session import embedding_cache, model_pool, store, visitor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from core.segment.automatic import AutomaticMask, AutomaticOptions
     from core.segment.workflow import EverythingResult
     from db import Store
@@ -194,7 +199,7 @@ def _show(work: Work, image: ImageInput, result: EverythingResult) -> None:
     if count > 1:
         top = st.slider("Largest masks shown", 1, count, count, key=f"{NAME}_top_{count}")
     shown = largest(result.masks, top)
-    covered = label_map(shown)[1]
+    labels, covered = label_map(shown)
     st.caption(
         f"{top} of {count} masks; without overlap (small before large) they cover {covered:.1%} of the "
         "picture. Press a dot to go on from its mask."
@@ -202,7 +207,7 @@ def _show(work: Work, image: ImageInput, result: EverythingResult) -> None:
     key = f"{NAME}_chart"
     st.plotly_chart(
         picture_figure(
-            _picture(image, shown),
+            _picture(image, labels, top),
             (image.width, image.height),
             [_middle(mask) for mask in shown],
             [f"{mask.area:,} px, predicted IoU {mask.predicted_iou:.2f}" for mask in shown],
@@ -233,17 +238,19 @@ def _show(work: Work, image: ImageInput, result: EverythingResult) -> None:
 
 def _middle(mask: AutomaticMask) -> tuple[float, float]:
     """Return the pixel of the mask that is nearest to its centre of mass."""
-    rows, columns = np.nonzero(mask.mask)
+    rows, columns = np.nonzero(mask.inside)
     nearest = int(((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin())
-    return float(columns[nearest]), float(rows[nearest])
+    return float(mask.window[0] + columns[nearest]), float(mask.window[1] + rows[nearest])
 
 
-def _picture(image: ImageInput, masks: tuple[AutomaticMask, ...]) -> str:
+def _picture(image: ImageInput, labels: NDArray[np.int32], count: int) -> str:
+    """Return the picture with `count` masks in their colours, as they are numbered in `labels` (H W)."""
     scale = min(1.0, DRAWN_PX / max(image.width, image.height))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     hues = list(COLOURS.values())
-    layers = [Layer(mask.mask, hues[number % len(hues)]) for number, mask in enumerate(masks)]
-    drawn = jpeg(composite(shrunk(image, *size), layers, 0.45))
+    small = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
+    layers = [Layer(small == number, hues[number % len(hues)]) for number in range(1, count + 1)]
+    drawn = jpeg(composite(small_picture(image.sha256, *size, image), layers, 0.45))
     return f"data:image/jpeg;base64,{base64.b64encode(drawn).decode()}"
 
 
@@ -253,7 +260,11 @@ def _refine(work: Work, masks: tuple[AutomaticMask, ...], key: str) -> None:
     if not points:
         return
     mask = masks[points[0]["point_index"]]
-    item = work.edited if work.edited.step.prompts.is_empty else work.add()
+    try:
+        item = work.blank()
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+        return
     x0, y0, x1, y1 = (float(edge) for edge in mask.window)
     item.show(Prompts((Point(*mask.point),), (x0, y0, x1, y1)), 0)
     work.redraw()

@@ -125,7 +125,7 @@ def _load(work: Work, image: ImageInput) -> None:
     for _, prompts in loaded:
         prompts.checked(image.width, image.height)
     for name, prompts in loaded:
-        item = work.edited if work.edited.step.prompts.is_empty else work.add()
+        item = work.blank()
         item.name = name[:60] or item.name
         item.show(prompts, 0)
     work.redraw()

@@ -38,7 +38,7 @@ def workspace(work: Work, image: ImageInput, spec: ModelSpec) -> None:
             display_options()
         with right:
             object_list(work)
-            mask_choice(work, image, look)
+            mask_choice(work, image, drawn, look)
             prompt_list(work)
             scores(work, drawn, known_truths(image))
         _footer(work, drawn.draw_ms)

@@ -11,10 +11,10 @@ import streamlit as st
 
 from core.errors import InputError
 from core.images import ImageInput
-from core.segment.draw import Layer, composite, jpeg, shrunk
+from core.segment.draw import Layer, composite, jpeg
 from pages.ui.segment_run import PAGE, keep_view
-from pages.ui.segment_state import Work
-from pages.ui.segment_view import Drawn, Looks, cleaned, remove_prompt
+from pages.ui.segment_state import Edited, Work
+from pages.ui.segment_view import Drawn, Looks, cleaned, remove_prompt, small_picture
 from pages.ui.text import MISSING, plain
 
 if TYPE_CHECKING:
@@ -38,10 +38,15 @@ def object_list(work: Work) -> None:
                 on_click=partial(setattr, work, "active", place),
             )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.text_input(
-            "Name", work.edited.name, max_chars=60, key=f"{PAGE}_name_{work.edited.number}", width=140
+        key = f"{PAGE}_name_{work.edited.number}"
+        st.text_input(
+            "Name",
+            work.edited.name,
+            max_chars=60,
+            key=key,
+            width=140,
+            on_change=partial(_rename, work, work.edited, key),
         )
-        work.edited.name = name.strip() or work.edited.name
         st.button("New", icon=":material/add:", shortcut="n", key=f"{PAGE}_new", on_click=partial(_add, work))
         st.button(
             "",
@@ -53,6 +58,13 @@ def object_list(work: Work) -> None:
         )
 
 
+def _rename(work: Work, item: Edited, key: str) -> None:
+    typed = "".join(letter for letter in st.session_state[key] if letter.isprintable()).strip()
+    item.name = typed or item.name
+    if item.step.run_id:
+        keep_view(work, item.step.run_id)
+
+
 def _add(work: Work) -> None:
     try:
         work.add()
@@ -60,7 +72,7 @@ def _add(work: Work) -> None:
         st.toast(str(error), icon=":material/error:")
 
 
-def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
+def mask_choice(work: Work, image: ImageInput, drawn: Drawn, look: Looks) -> None:
     """Draw the masks to choose from; the choice stays when prompts are added."""
     item = work.edited
     result = item.step.result
@@ -75,12 +87,15 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
     row = st.container(horizontal=True, gap="small")
     for index in range(len(masks)):
         with row.container(width=THUMBNAIL_WIDTH):
-            mask = cleaned(masks, index, look)
+            is_chosen = index == item.step.index
+            mask = drawn.of(item) if is_chosen else None
+            if mask is None:
+                mask = cleaned(masks, index, look)
             st.image(_thumbnail(image, mask, item.colour), width="stretch")
             st.button(
                 f"Mask {index + 1}",
                 key=f"{PAGE}_mask_{index}",
-                type="primary" if index == item.step.index else "secondary",
+                type="primary" if is_chosen else "secondary",
                 on_click=partial(_choose_mask, work, index),
                 width="stretch",
                 help="Show this one, and keep to it when prompts are added.",
@@ -99,7 +114,7 @@ def mask_choice(work: Work, image: ImageInput, look: Looks) -> None:
 def _thumbnail(image: ImageInput, mask: NDArray[np.bool_], colour: str) -> bytes:
     scale = THUMBNAIL_PX / max(image.width, image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return jpeg(composite(shrunk(image, *size), [Layer(mask, colour)], 0.55))
+    return jpeg(composite(small_picture(image.sha256, *size, image), [Layer(mask, colour)], 0.55))
 
 
 def _share(mask: NDArray[np.bool_]) -> str:

@@ -26,7 +26,6 @@ from pages.ui.text import milliseconds, plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from core.segment.workflow import SegmentResult
 
 PAGE = "segment"
 MORE = f"{PAGE}_more"
@@ -55,12 +54,7 @@ def known_truths(image: ImageInput) -> tuple[NDArray[np.bool_], ...]:
 
 
 def start_point(image: ImageInput) -> Point | None:
-    """Return the first click of fresh work: one handed over, or the middle of a scene's largest object."""
-    handed = state.SEGMENT_START.get()
-    if handed is not None:
-        state.SEGMENT_START.clear()
-        if handed[0] == image.sha256:
-            return Point(handed[1], handed[2])
+    """Return the first click of fresh work: the middle of a scene's largest object, where there is one."""
     known = known_truths(image)
     if not known:
         return None
@@ -71,16 +65,24 @@ def start_point(image: ImageInput) -> Point | None:
 
 def current_work(image: ImageInput, spec: ModelSpec, requested: RunRecord | None) -> Work:
     """Return this session's work on the picture; fresh work, or that of a stored run, where there is none."""
-    work = state.SEGMENT_WORK.get()
-    handed = state.SEGMENT_START.get()
-    is_new = work is None or work.picture != image.sha256 or handed is not None
-    if work is None or is_new or requested is not None:
+    work, handed = state.SEGMENT_WORK.get(), _handed_over(image)
+    if work is None or work.picture != image.sha256 or requested is not None:
         is_other = requested is not None and requested.kind != KIND  # it opens under the canvas
-        start = None if is_other else start_point(image)
+        start = None if is_other or handed else start_point(image)
         work = _reopened(image, spec, requested) or new_work(image, _key(spec), start)
         state.SEGMENT_WORK.set(work)
+    if handed:
+        work.blank().show(Prompts((handed,)), 0)
+        work.redraw()
     work.for_model(_key(spec))
     return work
+
+
+def _handed_over(image: ImageInput) -> Point | None:
+    """Return the point that another page handed over for this picture, once."""
+    handed = state.SEGMENT_START.get()
+    state.SEGMENT_START.clear()
+    return Point(handed[1], handed[2]) if handed is not None and handed[0] == image.sha256 else None
 
 
 def _key(spec: ModelSpec) -> tuple[str, str]:
@@ -218,8 +220,3 @@ def keep_view(work: Work, run_id: str) -> None:
         store().set_view(run_id, visitor(), work.to_json())
     except RunNotFoundError:  # somebody else's shared run, or one deleted meanwhile
         return
-
-
-def shown_result(work: Work) -> SegmentResult | None:
-    """Return the answer that the active object shows."""
-    return work.edited.step.result

@@ -185,6 +185,14 @@ class Work:
         self.active = len(self.objects) - 1
         return self.edited
 
+    def blank(self) -> Edited:
+        """Make the active object one without prompts: itself if it has none, else a new one.
+
+        Raises:
+            InputError: There are too many.
+        """
+        return self.edited if self.edited.step.prompts.is_empty else self.add()
+
     def remove(self) -> None:
         """Delete the active object; there is always one left, if an empty one."""
         del self.objects[self.active]

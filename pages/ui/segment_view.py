@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 TOOL = f"{PAGE}_tool"
 KEYS = {INCLUDE: "i", EXCLUDE: "e", BOX: "b"}
 ICONS = {INCLUDE: ":material/add_circle:", EXCLUDE: ":material/do_not_disturb_on:", BOX: ":material/select:"}
-WIDTH = f"{PAGE}_width"
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def canvas(
     from streamlit_drawable_canvas import st_canvas
 
     layers = [Layer(mask, item.colour) for item, mask in drawn.masks]
-    background = jpeg(composite(_small(image.sha256, *size, image), layers, look.opacity))
+    background = jpeg(composite(small_picture(image.sha256, *size, image), layers, look.opacity))
     if not is_live:
         st.image(background, width=size[0])
         return
@@ -152,7 +151,8 @@ def canvas(
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _small(sha256: str, width: int, height: int, _image: ImageInput) -> NDArray[np.uint8]:
+def small_picture(sha256: str, width: int, height: int, _image: ImageInput) -> NDArray[np.uint8]:
+    """Return a picture at another size, made once for everybody."""
     return shrunk(_image, width, height)
 
 

@@ -481,3 +481,21 @@ def test_weights_that_cannot_be_fetched_are_said_with_what_to_do(
     (said,) = [*session.error, *session.warning]
     assert "sam_vit_b_01ec64.pth" in said.value.replace("\\", "")
     assert is_alive(session)
+
+
+def test_a_point_handed_over_joins_what_is_there(visit: Visit) -> None:
+    session = visit(PAGE)
+    work = work_of(session)
+    before = work.edited
+    session.session_state["segment_start"] = (work.picture, 83.0, 75.0)
+    session.run()
+    assert not session.exception and not session.error
+    assert work_of(session) is work and work.objects[0] is before
+    assert work.edited is work.objects[1]
+    assert work.edited.step.prompts.points == (Point(83.0, 75.0),) and work.edited.step.result is not None
+
+
+def test_a_new_name_is_shown_at_once(visit: Visit) -> None:
+    session = visit(PAGE)
+    session.text_input(key="segment_name_1").set_value("heart").run()
+    assert "heart" in session.button(key="segment_object_1").label

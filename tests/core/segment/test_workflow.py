@@ -19,7 +19,7 @@ from core.images import ImageInput, from_rgb
 from core.loaders import ModelPool
 from core.registry import ModelSpec, resolve
 from core.runs import LOCAL_OWNER
-from core.segment import Point, Prompts
+from core.segment import Point, Prompts, export
 from core.segment.automatic import AutomaticOptions
 from core.segment.cache import EmbeddingCache
 from core.segment.evaluate import TruthPicture
@@ -297,7 +297,22 @@ def test_the_files_of_everything_are_its_masks(bench: Bench) -> None:
     labels = np.asarray(Image.open(io.BytesIO(bench.artifact(result.run_id, "labels.png"))))
     assert labels.shape == (40, 56)
     assert np.count_nonzero(labels) / labels.size == pytest.approx(result.coverage)
-    assert label_map(result.masks)[1] == result.coverage
+    np.testing.assert_array_equal(labels, result.labels)  # the smaller of two in front, as the page shows it
+    expected, coverage = label_map(result.masks)
+    np.testing.assert_array_equal(result.labels, expected)
+    assert coverage == result.coverage
+
+
+def test_more_masks_than_a_file_holds_are_a_run_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_OBJECTS", 1)
+    result = bench.everything(picture())
+    assert len(result.masks) > 1
+    (kept,) = json.loads(bench.artifact(result.run_id, "masks.json"))["annotations"]
+    assert kept["area"] == max(mask.area for mask in result.masks)
+    labels = np.asarray(Image.open(io.BytesIO(bench.artifact(result.run_id, "labels.png"))))
+    np.testing.assert_array_equal(labels, result.labels)
 
 
 def test_everything_and_one_answer_share_the_embedding(bench: Bench) -> None:
