@@ -8,6 +8,9 @@
     automatic.py   everything in the picture at once
     regions.py     cleaning a mask, without the model
     export.py      masks and prompts as files, and back
+    cache.py       embeddings kept in memory and in the store
+    evaluate.py    simulated clicks where the truth is known
+    workflow.py    the use cases, a run of each
 
 Points and boxes are in pixels of the upright picture as segment-anything counts them: x to the right, y down,
 whole numbers at the middle of a pixel, (0, 0) the top left one.

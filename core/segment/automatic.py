@@ -32,10 +32,6 @@ TILE = 64
 """How many pixels of a row are interpolated by one product of matrices."""
 
 
-class Cancelled(Exception):
-    """The caller asked to stop."""
-
-
 @dataclass(frozen=True, slots=True)
 class AutomaticOptions:
     """What counts as a good mask, and how hard to look; the names in segment-anything are similar.
@@ -160,17 +156,14 @@ def generate(
     *,
     embedding: ImageEmbedding | None = None,
     progress: Callable[[float], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> tuple[AutomaticMask, ...]:
     """Return all masks of a picture that `options` let pass, the best first, as the original orders them.
 
     Args:
         embedding: Of this picture by this model, where there is one already.
-        progress: Told the share of points done, 0-1, after each batch.
-        cancelled: Asked before each batch.
+        progress: Told the share of points done, 0-1, after each batch; may raise to end everything.
 
     Raises:
-        Cancelled: `cancelled` said so.
         InputError: The model's output is not finite.
         SetupError: The memory does not suffice.
         ValueError: The embedding is of another model or picture.
@@ -188,8 +181,6 @@ def generate(
         with torch.inference_mode():
             view = _view(model, image, crop, embedding)
         for points in _batches(options, crop):
-            if cancelled is not None and cancelled():
-                raise Cancelled
             with torch.inference_mode():
                 of_crop += _answers(model, view, points, options)
             done += len(points)

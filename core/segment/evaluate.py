@@ -283,8 +283,6 @@ class Evaluation:
     """Median time of encoding a picture."""
     decode_ms: float
     """Median over the objects of the time of one answer."""
-    is_complete: bool
-    """False where it was cancelled: then it tells of the pictures up to there."""
 
     @property
     def objects(self) -> int:
@@ -308,7 +306,6 @@ class Evaluation:
             "clicks": self.clicks,
             "seed": self.seed,
             "levels": list(LEVELS),
-            "is_complete": self.is_complete,
             "encode_ms_p50": self.encode_ms,
             "decode_ms_p50": self.decode_ms,
             "overall": _plain(self.overall),
@@ -325,9 +322,7 @@ class Evaluation:
         """
         try:
             scores = [_score(row) for row in raw["objects"]]
-            return _summed_up(
-                scores, raw["clicks"], raw["seed"], float(raw["encode_ms_p50"]), bool(raw["is_complete"])
-            )
+            return _summed_up(scores, raw["clicks"], raw["seed"], float(raw["encode_ms_p50"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("This is no stored evaluation.", "Evaluate again.") from error
 
@@ -353,7 +348,6 @@ def evaluate(
     objects_per_picture: int = 3,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Click objects as a person would, and measure how well the answers fit.
 
@@ -366,19 +360,15 @@ def evaluate(
             chance, so what is measured on it does not depend on those before.
         progress: Given the share of the pictures done (0-1, 0 throughout if there is no telling how many
             there are); may raise to end everything.
-        cancelled: Asked before each picture; once it is true, the pictures so far are summed up.
 
     Raises:
         InputError: There is no object to click, or nothing is to be done with any.
     """
     if clicks < 1 or objects_per_picture < 1:
         raise InputError("Nothing is to be clicked.", "Allow at least one click on one object.")
-    total, encode_ms, is_complete = operator.length_hint(pictures), [], True
+    total, encode_ms = operator.length_hint(pictures), []
     scores: list[ObjectScore] = []
     for number, picture in enumerate(pictures):
-        if cancelled is not None and cancelled():
-            is_complete = False
-            break
         rng = np.random.default_rng((seed, number))
         started = time.perf_counter()
         embedding = embed(model, picture.image)
@@ -391,16 +381,14 @@ def evaluate(
             progress((number + 1) / total if total else 0.0)
     if not scores:
         raise InputError("There is no object to evaluate on.", "Give pictures with masks.")
-    return _summed_up(scores, clicks, seed, float(np.median(encode_ms)), is_complete)
+    return _summed_up(scores, clicks, seed, float(np.median(encode_ms)))
 
 
-def _summed_up(
-    scores: Sequence[ObjectScore], clicks: int, seed: int, encode_ms: float, is_complete: bool
-) -> Evaluation:
+def _summed_up(scores: Sequence[ObjectScore], clicks: int, seed: int, encode_ms: float) -> Evaluation:
     by_kind = {
         kind: summarise([score for score in scores if score.kind == kind], seed)
         for kind in dict.fromkeys(score.kind for score in scores)
     }
     decode_ms = float(np.median([score.decode_ms for score in scores]))
     overall = summarise(scores, seed)
-    return Evaluation(clicks, seed, tuple(scores), overall, by_kind, encode_ms, decode_ms, is_complete)
+    return Evaluation(clicks, seed, tuple(scores), overall, by_kind, encode_ms, decode_ms)

@@ -116,19 +116,18 @@ def download(
     *,
     base_url: str = BASE_URL,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Path:
     """Return the weights in `folder`, fetching them where they are not there yet.
 
     They arrive under another name, beside their own, and get their own when size and digest are right. What a
-    cut or cancelled download left is taken up again.
+    cut or ended download left is taken up again.
 
     Args:
         base_url: Address of the folder on the server.
-        cancelled: Asked between pieces; True ends the download.
+        progress: Told after each piece; may raise to end the download.
 
     Raises:
-        InputError: The download was cancelled, or what arrived is another file, which is then deleted.
+        InputError: What arrived is another file, which is then deleted.
         OfflineError: The server cannot be reached, or stopped answering.
         SetupError: The disk is full, the folder cannot be written, or the server refuses.
     """
@@ -140,7 +139,7 @@ def download(
     with _disk_errors(weights, folder), _network_errors(weights, folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not partial.exists() or partial.stat().st_size < weights.size_bytes:
-            _fetch(weights, url, partial, progress, cancelled)
+            _fetch(weights, url, partial, progress)
         _check(weights, partial)
         partial.replace(target)
     return target
@@ -151,7 +150,6 @@ def _fetch(
     url: str,
     partial: Path,
     progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
 ) -> None:
     """Bring `partial` to its full length, from where an earlier download left off if the server can."""
     import httpx2
@@ -165,7 +163,7 @@ def _fetch(
         _check_answer(weights, response)
         resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT and _starts_at(response, here)
         with partial.open("ab" if resumed else "wb") as file:
-            _write(weights, response, file, progress, cancelled)
+            _write(weights, response, file, progress)
 
 
 @contextmanager
@@ -210,13 +208,8 @@ def _write(
     response: "Response",
     file: BinaryIO,
     progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
 ) -> None:
     for chunk in response.iter_raw(CHUNK_BYTES):
-        if cancelled is not None and cancelled():
-            raise InputError(
-                f"The download of {weights.file} was cancelled.", "Start it again; it goes on where it ended."
-            )
         file.write(chunk)
         if file.tell() > weights.size_bytes:  # another file; do not fill the disk with it
             break

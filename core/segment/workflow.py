@@ -16,6 +16,7 @@ from core.loaders import ModelPool
 from core.recording import ms_since, new_draft, recorded_failure
 from core.registry import ModelSpec
 from core.runs import Artifact, Metric, RunSink
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from core.segment.masks import Masks
 from core.segment.prompts import Prompts
 from core.segment.segmenter import check_logits, decode
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from core.segment.cache import EmbeddingCache
     from core.segment.evaluate import Evaluation, TruthPicture
 
-KIND, EVERYTHING, EVALUATION = "segmentation", "segment-everything", "segmentation-evaluation"
-"""Kinds of run."""
 START = "start.npy"
 """Artifact: the low-resolution logits, or the mask (bool, H W), that a run started from."""
 
@@ -77,7 +76,7 @@ def segment(
         load_ms = ms_since(started)
         check_logits(model, prompts)
         parameters = {"prompts": prompts.to_json(), "multimask": multimask}
-        draft = new_draft(KIND, image, model, owner, parameters)
+        draft = new_draft(ANSWER, image, model, owner, parameters)
         with recorded_failure(sink, draft):
             found = cache.get(model, image)
             started = time.perf_counter()

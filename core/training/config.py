@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from core.errors import InputError
 from core.settings import ROOT
+from core.training.options import Options
 
 _COUNTS = (
     "depth",
@@ -22,7 +22,7 @@ _COUNTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class TrainConfig(Options):
     """What to learn, with which model, how long and how fast.
 
     Raises:
@@ -116,12 +116,6 @@ class TrainConfig:
             "from 1 to the patches along a side",
         )
         self._require("out", self.out.suffix == ".safetensors", "a path that ends with .safetensors")
-
-    def _require(self, name: str, is_met: bool, expected: str) -> None:
-        if not is_met:
-            raise InputError(
-                f"The training option {name} is {getattr(self, name)}.", f"It must be {expected}."
-            )
 
     @property
     def pictures_per_step(self) -> int:

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from core.checkpoints import Card, save_checkpoint
 from core.environment import describe_environment
-from core.runs import LOCAL_OWNER, Artifact, Metric, RunDraft, RunSink
+from core.runs import LOCAL_OWNER, Metric, RunDraft, RunSink
 from core.training.config import TrainConfig
 from core.training.data import Batch, drawn, make_batch
 from core.training.loop import Objective, choose_precision, make_optimizers, top1, train_step
 from core.training.recipe import describe_card, measured, new_learner, pictures
+from core.training.record import finish, recorded
 from core.training.schedule import warmup_cosine
 from core.training.state import TrainingState, load_state, save_state
 
@@ -129,23 +130,9 @@ class Trainer:
     @contextmanager
     def recorded(self, owner: str) -> Iterator[None]:
         """Open a run in the store; close it as failed or cancelled where the body raises."""
-        if self.sink is None:
+        earlier = [m for n, epoch in enumerate(self.history, 1) for m in epoch.metrics(n)]
+        with recorded(self.sink, self._draft(owner), earlier, lambda: self.elapsed_s) as self.run_id:
             yield
-            return
-        self.run_id = self.sink.start(self._draft(owner))
-        self.sink.log(self.run_id, [m for n, epoch in enumerate(self.history, 1) for m in epoch.metrics(n)])
-        try:
-            yield
-        except BaseException as error:
-            status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.sink.finish(
-                self.run_id,
-                status=status,
-                duration_ms=self.elapsed_s * 1000,
-                error_class=type(error).__name__,
-                error_message=str(error),
-            )
-            raise
 
     def _draft(self, owner: str) -> RunDraft:
         parameters = self.config.as_json()
@@ -228,14 +215,7 @@ class Trainer:
         score = measured(config, vit, self.validation, self.precision.device)
         described = describe_card(config, self.train.names, score, self.command, self.elapsed_s)
         written = save_checkpoint(config.out, vit, described)
-        if self.sink is not None:
-            card_json = config.out.with_suffix(".json").read_bytes()
-            self.sink.finish(
-                self.run_id,
-                status="ok",
-                duration_ms=self.elapsed_s * 1000,
-                metrics=[Metric("test_top1", score.value)],
-                artifacts=[Artifact(config.out.with_suffix(".json").name, "application/json", card_json)],
-            )
+        card = config.out.with_suffix(".json")
+        finish(self.sink, self.run_id, self.elapsed_s, Metric("test_top1", score.value), card)
         config.state_path.unlink(missing_ok=True)
         return TrainResult(self.run_id, config.out, written, tuple(self.history))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from db.records import RunSummary
 from pages.ui.text import browser_zone
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 PAGES = {
     "attention": "pages/attention_maps.py",
     "classification": "pages/attention_maps.py",
-    "segmentation": "pages/segment_anything.py",
-    "segment-everything": "pages/segment_anything.py",
-    "segmentation-evaluation": "pages/segment_anything.py",
+    ANSWER: "pages/segment_anything.py",
+    EVERYTHING: "pages/segment_anything.py",
+    EVALUATION: "pages/segment_anything.py",
 }
 """Kind of run to the page that opens it again; other kinds have no page of their own."""
 

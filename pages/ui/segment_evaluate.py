@@ -23,6 +23,7 @@ from core.charts.segment import (
 from core.errors import InputError
 from core.images import decode
 from core.registry import ModelSpec
+from core.segment.kinds import EVALUATION
 from db.records import RunRecord
 from pages.ui import state
 from pages.ui.pictures import FORMATS, limits
@@ -33,7 +34,7 @@ from pages.ui.text import MISSING
 if TYPE_CHECKING:
     from core.segment.evaluate import Evaluation, TruthPicture
 
-NAME, KIND = f"{PAGE}_eval", "segmentation-evaluation"
+NAME = f"{PAGE}_eval"
 DRAWN, OWN = "Drawn pictures", "My pictures and masks"
 
 
@@ -73,7 +74,7 @@ def evaluation(spec: ModelSpec) -> None:
     if st.button("Evaluate", type="primary", icon=":material/monitoring:", key=f"{NAME}_run"):
         _run(spec, clicks, seed, count, own)
     again = state.SEGMENT_AGAIN.get()
-    if again is not None and again.kind == KIND:
+    if again is not None and again.kind == EVALUATION:
         state.SEGMENT_AGAIN.clear()
         state.EVALUATED.set(_stored(again))
     held = state.EVALUATED.get()

@@ -18,6 +18,7 @@ from core.errors import InputError
 from core.images import ImageInput
 from core.registry import ModelSpec
 from core.segment.draw import Layer, composite, jpeg
+from core.segment.kinds import EVERYTHING
 from core.segment.prompts import Point, Prompts
 from pages.ui import state
 from pages.ui.layout import run_footer
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from core.segment.workflow import EverythingResult
     from db import Store
 
-NAME, KIND = f"{PAGE}_all", "segment-everything"
+NAME = f"{PAGE}_all"
 DRAWN_PX = 900
 
 
@@ -49,7 +50,7 @@ class Found:
 def everything(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     """Draw the options, the button, and what was found last."""
     again = state.SEGMENT_AGAIN.get()
-    if again is not None and again.kind == KIND:
+    if again is not None and again.kind == EVERYTHING:
         _set_options(again.parameters.get("options"))
     options = _options()
     first, second = st.columns([1, 3], vertical_alignment="center")
@@ -58,7 +59,7 @@ def everything(work: Work, image: ImageInput, spec: ModelSpec) -> None:
     with second:
         points = options.points_per_side**2
         st.caption(f"{points:,} points, one click each. Anything pressed meanwhile cancels it.")
-    if again is not None and again.kind == KIND:
+    if again is not None and again.kind == EVERYTHING:
         state.SEGMENT_AGAIN.clear()
         result = replace(_run(image, spec, options, None), run_id=again.id)
         state.EVERYTHING.set(Found(image.sha256, (spec.id, spec.revision), result))

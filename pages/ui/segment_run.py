@@ -14,6 +14,7 @@ from core.images import ImageInput
 from core.registry import ModelSpec
 from core.samples import SCENE_PREFIX
 from core.scenes import Scene, generate_scene
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from core.segment.prompts import Point, Prompts
 from db.errors import RunNotFoundError
 from db.records import RunRecord
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 PAGE = "segment"
 MORE = f"{PAGE}_more"
 """Widget key of the tool under the canvas."""
-TOOLS = {"segment-everything": "Everything", "segmentation-evaluation": "Evaluate"}
+TOOLS = {EVERYTHING: "Everything", EVALUATION: "Evaluate"}
 """Kinds of run that open under the canvas, and the tool that shows them."""
-KIND = "segmentation"
-"""Kind of run that opens on the canvas."""
 MULTIMASK, REFINE = f"{PAGE}_multimask", f"{PAGE}_refine"
 """Widget keys: three masks or one, and whether an answer starts from the mask before."""
 
@@ -67,7 +66,7 @@ def current_work(image: ImageInput, spec: ModelSpec, requested: RunRecord | None
     """Return this session's work on the picture; fresh work, or that of a stored run, where there is none."""
     work, handed = state.SEGMENT_WORK.get(), _handed_over(image)
     if work is None or work.picture != image.sha256 or requested is not None:
-        is_other = requested is not None and requested.kind != KIND  # it opens under the canvas
+        is_other = requested is not None and requested.kind != ANSWER  # it opens under the canvas
         start = None if is_other or handed else start_point(image)
         work = _reopened(image, spec, requested) or new_work(image, _key(spec), start)
         state.SEGMENT_WORK.set(work)
@@ -91,7 +90,7 @@ def _key(spec: ModelSpec) -> tuple[str, str]:
 
 def _reopened(image: ImageInput, spec: ModelSpec, run: RunRecord | None) -> Work | None:
     """Return the work that a stored run belongs to: all its objects where its view has them, else its own."""
-    if run is None or run.kind != KIND or not run.inputs or run.inputs[0].sha256 != image.sha256:
+    if run is None or run.kind != ANSWER or not run.inputs or run.inputs[0].sha256 != image.sha256:
         return None
     work = Work(image.sha256, _key(spec))
     start = _start(run)

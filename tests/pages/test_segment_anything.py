@@ -15,9 +15,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.scenes import generate_scene
 from core.segment import export
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from core.segment.prompts import Point, Prompts
 from core.segment.regions import iou
-from core.segment.workflow import EVALUATION, EVERYTHING, KIND
 from core.settings import settings
 from db import RunFilter, Store
 from pages.ui.segment_canvas import canvas_size, drawing_of
@@ -83,7 +83,7 @@ def test_it_opens_with_a_mask_of_the_largest_object_and_one_run(visit: Visit, st
     assert area(session) == np.count_nonzero(shown(session))
     (run,) = store.runs(EVERY)
     whole = store.run(run.id, None)
-    assert (run.kind, run.model_id, run.status) == (KIND, MODEL, "ok")
+    assert (run.kind, run.model_id, run.status) == (ANSWER, MODEL, "ok")
     assert whole.inputs[0].name == "scene/1"
     assert session.query_params["run"] == run.id
     session.run().run()

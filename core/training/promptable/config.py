@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
 from core.settings import ROOT
+from core.training.options import Options
 
 _COUNTS = (
     "dim",
@@ -23,7 +23,7 @@ _COUNTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class PromptableConfig:
+class PromptableConfig(Options):
     """Which model to train, on what, how long and how fast.
 
     Raises:
@@ -90,12 +90,6 @@ class PromptableConfig:
         self._require("dim", self.dim % self.heads == 0, f"a multiple of the {self.heads} heads")
         self._require("prompt_dim", self.prompt_dim % 8 == 0, "a multiple of 8")
         self._require("out", self.out.suffix == ".safetensors", "a path that ends with .safetensors")
-
-    def _require(self, name: str, is_met: bool, expected: str) -> None:
-        if not is_met:
-            raise InputError(
-                f"The training option {name} is {getattr(self, name)}.", f"It must be {expected}."
-            )
 
     @property
     def state_path(self) -> Path:

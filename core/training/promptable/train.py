@@ -14,13 +14,14 @@ from tqdm import tqdm
 from core.checkpoints import Card, load_into, read_card, read_weights, save_checkpoint
 from core.environment import describe_environment
 from core.errors import InputError
-from core.runs import LOCAL_OWNER, Artifact, Metric, RunDraft, RunSink
+from core.runs import LOCAL_OWNER, Metric, RunDraft, RunSink
 from core.samples import photographs
 from core.segment.small_sam import build_small_sam
 from core.training.muon import Muon
 from core.training.promptable.config import PromptableConfig
 from core.training.promptable.data import draw_batch
 from core.training.promptable.learn import StepLoss, batch_loss
+from core.training.record import finish, recorded
 from core.training.schedule import warmup_cosine
 from core.training.state import TrainingState, load_state, save_state
 
@@ -150,32 +151,20 @@ class _Training:
     @contextmanager
     def recorded(self, owner: str) -> Iterator[None]:
         """Open a run in the store; close it as failed or cancelled where the body raises."""
-        if self.sink is None:
+        earlier = [m for n, row in enumerate(self.history, 1) for m in row.metrics(n)]
+        with recorded(self.sink, self._draft(owner), earlier, lambda: self.elapsed_s) as self.run_id:
             yield
-            return
+
+    def _draft(self, owner: str) -> RunDraft:
         resumed = {"resumed_from": self.resumed_from} if self.resumed_from else {}
-        self.run_id = self.sink.start(
-            RunDraft(
-                kind="training",
-                model_id=self.config.out.stem,
-                model_revision="",
-                environment=describe_environment(self.config.device, "bfloat16" if self.half else "float32"),
-                owner=owner,
-                parameters=self.config.as_json() | resumed,
-            )
+        return RunDraft(
+            kind="training",
+            model_id=self.config.out.stem,
+            model_revision="",
+            environment=describe_environment(self.config.device, "bfloat16" if self.half else "float32"),
+            owner=owner,
+            parameters=self.config.as_json() | resumed,
         )
-        self.sink.log(self.run_id, [m for n, row in enumerate(self.history, 1) for m in row.metrics(n)])
-        try:
-            yield
-        except BaseException as error:
-            self.sink.finish(
-                self.run_id,
-                status="cancelled" if isinstance(error, KeyboardInterrupt) else "failed",
-                duration_ms=self.elapsed_s * 1000,
-                error_class=type(error).__name__,
-                error_message=str(error),
-            )
-            raise
 
     @property
     def half(self) -> bool:
@@ -249,14 +238,7 @@ class _Training:
         config = self.config
         card = describe_card(config, self.sam.eval(), self.command, self.elapsed_s)
         written = save_checkpoint(config.out, self.sam, card)
-        if self.sink is not None:
-            card_json = config.out.with_suffix(".json").read_bytes()
-            self.sink.finish(
-                self.run_id,
-                status="ok",
-                duration_ms=self.elapsed_s * 1000,
-                metrics=[Metric("test_iou", card.score.value)],
-                artifacts=[Artifact(config.out.with_suffix(".json").name, "application/json", card_json)],
-            )
+        card_path = config.out.with_suffix(".json")
+        finish(self.sink, self.run_id, self.elapsed_s, Metric("test_iou", card.score.value), card_path)
         config.state_path.unlink(missing_ok=True)
         return PromptableResult(self.run_id, config.out, written, tuple(self.history))

@@ -23,7 +23,7 @@ from core.segment.sensitivity import Sensitivity
 def evaluation(*scores: ObjectScore) -> Evaluation:
     kinds = dict.fromkeys(score.kind for score in scores)
     by_kind = {kind: summarise([score for score in scores if score.kind == kind]) for kind in kinds}
-    return Evaluation(2, 0, scores, summarise(scores), by_kind, 1.0, 1.0, True)
+    return Evaluation(2, 0, scores, summarise(scores), by_kind, 1.0, 1.0)
 
 
 def score(first: float, second: float, kind: str = "plain") -> ObjectScore:

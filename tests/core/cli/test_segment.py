@@ -20,8 +20,9 @@ from core.runs import LOCAL_OWNER
 from core.samples import load_sample
 from core.segment import Point, Prompts
 from core.segment.cache import EmbeddingCache
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from core.segment.small_sam import build_small_sam
-from core.segment.workflow import EVALUATION, EVERYTHING, KIND, segment
+from core.segment.workflow import segment
 from core.settings import ROOT, settings
 from db import RunFilter, Store
 
@@ -164,7 +165,7 @@ def test_an_answer_is_a_run_and_its_embedding_is_kept(answer: Json, picture: Pat
     assert (first["area"], first["bbox"]) == (second["area"], second["bbox"])
     with Store.open(settings().database_url) as store:
         run = store.run(first["run"], LOCAL_OWNER)
-        assert (run.kind, run.model_id, run.inputs[0].name) == (KIND, TINY, "noise.png")
+        assert (run.kind, run.model_id, run.inputs[0].name) == (ANSWER, TINY, "noise.png")
         assert store.artifact(first["run"], "mask.png", LOCAL_OWNER) == (tmp_path / "mask.png").read_bytes()
         assert store.count(RunFilter()) == 2
 

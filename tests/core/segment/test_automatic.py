@@ -22,8 +22,8 @@ from core.errors import InputError
 from core.images import ImageInput, from_rgb
 from core.registry import ModelSpec
 from core.segment import Geometry, Segmenter, embed, upscale
-from core.segment.automatic import AutomaticMask, AutomaticOptions, Cancelled, generate
-from core.segment.label_map import label_map, largest, mask_at
+from core.segment.automatic import AutomaticMask, AutomaticOptions, generate
+from core.segment.label_map import label_map, largest
 from core.segment.masks import stability_score
 from core.segment.original import OriginalSam
 from core.segment.small_sam import build_small_sam
@@ -228,10 +228,20 @@ def test_progress_rises_to_one(sam: OriginalSam) -> None:
     assert told[-1] == 1.0
 
 
-def test_it_stops_before_the_next_batch_when_cancelled(sam: OriginalSam) -> None:
+class Stopped(BaseException):
+    """As Streamlit raises to end a script."""
+
+
+def test_it_stops_before_the_next_batch_when_progress_raises(sam: OriginalSam) -> None:
     told: list[float] = []
-    with pytest.raises(Cancelled):
-        generate(sam, picture(120, 160), LOOSE, progress=told.append, cancelled=lambda: len(told) == 2)
+
+    def tell(share: float) -> None:
+        told.append(share)
+        if len(told) == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        generate(sam, picture(120, 160), LOOSE, progress=tell)
     assert told == [24 / 64, 48 / 64]
 
 
@@ -423,24 +433,6 @@ def test_the_label_map_shows_small_masks_in_front(masks: list[NDArray[np.bool_]]
         # of masks of one size, the later one is in front
         wanted = min(holding, key=lambda n: (masks[n - 1].sum(), -n), default=0)
         assert labels[row, column] == wanted
-
-
-@given(some_masks)
-def test_the_label_map_shows_later_masks_in_front(masks: list[NDArray[np.bool_]]) -> None:
-    labels, _ = label_map([packed(mask) for mask in masks], order="given")
-    numbers = np.stack([mask * n for n, mask in enumerate(masks, start=1)])
-    assert np.array_equal(labels, numbers.max(axis=0))
-
-
-@given(some_masks, st.integers(-1, 9), st.integers(-1, 7))
-def test_the_mask_at_a_point_is_the_smallest(masks: list[NDArray[np.bool_]], x: int, y: int) -> None:
-    areas = {
-        index: mask.sum() for index, mask in enumerate(masks) if 0 <= x < 9 and 0 <= y < 7 and mask[y, x]
-    }
-    found = mask_at([packed(mask) for mask in masks], x + 0.4, y - 0.4)
-    assert (found is None) == (not areas)
-    if found is not None:
-        assert areas[found] == min(areas.values())
 
 
 def test_the_largest_masks() -> None:

@@ -21,6 +21,7 @@ from core.segment import Geometry, Segmenter, embed
 from core.segment.clicks import first_click
 from core.segment.evaluate import (
     TEST_SEEDS,
+    Evaluation,
     ObjectScore,
     TruthPicture,
     evaluate,
@@ -212,7 +213,7 @@ def test_an_evaluation_is_over_the_pictures_and_by_kind() -> None:
     shares: list[float] = []
     found = evaluate(painter(), pictures, clicks=2, objects_per_picture=3, seed=4, progress=shares.append)
     assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert found.objects == 15 and found.is_complete
+    assert found.objects == 15
     assert {kind: row.objects for kind, row in found.by_kind.items()} == {"plain": 9, "shapes": 6}
     mean = sum(row.objects * row.mean_iou[1] for row in found.by_kind.values()) / 15
     assert found.overall.mean_iou[1] == pytest.approx(mean)
@@ -234,12 +235,30 @@ def test_the_same_seed_measures_the_same_and_a_picture_does_not_depend_on_those_
     assert ious([*truths(2, "other")[:1], *pictures[1:]], 1)[3:] == ious(pictures, 1)[3:]
 
 
-def test_a_cancelled_evaluation_tells_of_the_pictures_up_to_there() -> None:
-    answers = iter([False, False, True])
-    found = evaluate(painter(), iter(truths(5)), clicks=1, cancelled=lambda: next(answers))
-    assert found.overall.pictures == 2 and not found.is_complete
-    with pytest.raises(InputError, match="no object"):
-        evaluate(painter(), truths(5), cancelled=lambda: True)
+class Stopped(BaseException):
+    """As Streamlit raises to end a script."""
+
+
+def test_an_evaluation_ends_where_progress_raises() -> None:
+    told: list[float] = []
+
+    def tell(share: float) -> None:
+        told.append(share)
+        if len(told) == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        evaluate(painter(), truths(5), clicks=1, progress=tell)
+    assert told == pytest.approx([0.2, 0.4])
+
+
+def test_a_stored_evaluation_is_read_again() -> None:
+    found = evaluate(painter(), truths(3, "plain") + truths(2, "shapes"), clicks=2, seed=4)
+    raw = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert Evaluation.from_json(raw) == found
+    for broken in ({}, raw | {"objects": [{}]}, raw | {"encode_ms_p50": None}, raw | {"objects": 3}):
+        with pytest.raises(InputError, match="no stored evaluation"):
+            Evaluation.from_json(broken)
 
 
 def test_an_evaluation_of_nothing_is_refused() -> None:

@@ -134,12 +134,19 @@ def test_a_server_that_cannot_resume_sends_it_all(site: Site) -> None:
     assert site.fetch().read_bytes() == DATA
 
 
-def test_a_cancelled_download_stops_and_can_go_on(site: Site) -> None:
-    asked = iter([False, True])
-    with pytest.raises(InputError, match="cancelled"):
-        site.fetch(cancelled=lambda: next(asked))
+class Stopped(BaseException):
+    """As Streamlit raises to end a script."""
+
+
+def test_a_stopped_download_can_go_on(site: Site) -> None:
+    def stop(done: int, total: int) -> None:
+        assert (done, total) == (CHUNK_BYTES, len(DATA))
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        site.fetch(progress=stop)
     assert site.partial.stat().st_size == CHUNK_BYTES
-    assert site.fetch(cancelled=lambda: False).read_bytes() == DATA
+    assert site.fetch().read_bytes() == DATA
 
 
 @pytest.mark.parametrize("content", [DATA[:-1] + b"?", DATA + b"more", DATA[:-5], b"<!DOCTYPE html>"])

@@ -23,12 +23,10 @@ from core.segment import Point, Prompts, export
 from core.segment.automatic import AutomaticOptions
 from core.segment.cache import EmbeddingCache
 from core.segment.evaluate import TruthPicture
+from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from core.segment.label_map import label_map
 from core.segment.small_sam import build_small_sam
 from core.segment.workflow import (
-    EVALUATION,
-    EVERYTHING,
-    KIND,
     START,
     EverythingResult,
     SegmentResult,
@@ -160,7 +158,7 @@ def test_one_answer_is_one_run(bench: Bench) -> None:
     result = bench.segment(image, PROMPTS)
     run = bench.run(result.run_id)
     assert bench.count == 1
-    assert (run.kind, run.status, run.model_id) == (KIND, "ok", "shipped/tiny")
+    assert (run.kind, run.status, run.model_id) == (ANSWER, "ok", "shipped/tiny")
     assert run.model_revision == bench.spec.revision
     assert [(item.role, item.sha256) for item in run.inputs] == [("picture", image.sha256)]
     assert Prompts.from_json(run.parameters["prompts"]).to_json() == PROMPTS.to_json()
@@ -253,7 +251,7 @@ def test_a_failure_is_a_run_too(bench: Bench) -> None:
         bench.segment(picture(), PROMPTS, spec=resolve("shipped/damaged"))
     (summary,) = bench.store.runs(RunFilter())
     run = bench.run(summary.id)
-    assert (run.kind, run.status, run.error_class) == (KIND, "failed", "InputError")
+    assert (run.kind, run.status, run.error_class) == (ANSWER, "failed", "InputError")
     assert run.error_message == "The model's output is not finite."
     assert run.parameters["prompts"] == PROMPTS.to_json()
     assert run.duration_ms is not None

@@ -180,7 +180,7 @@ def test_a_correlation_that_a_card_cannot_hold_is_left_out() -> None:
             for number in range(2)
         )
         summary = summarise(rows)
-        found = Evaluation(3, 0, rows, summary, {"plain": summary}, 1.0, 1.0, True)
+        found = Evaluation(3, 0, rows, summary, {"plain": summary}, 1.0, 1.0)
         return [score.name for score in describe_scores(found)]
 
     name = "correlation of predicted with true IoU"
