@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from core.charts.theme import CATEGORIES, model_colour
 
 if TYPE_CHECKING:
-    from core.segment.evaluate import Evaluation, ObjectScore
+    from core.segment.scores import Evaluation, ObjectScore
     from core.segment.sensitivity import Sensitivity
 
 KIND_COLOURS = dict(zip(("plain", "shapes", "cutouts", "uploaded"), CATEGORIES, strict=False))

@@ -147,7 +147,7 @@ def _described(masks: "Masks", index: int, mask: NDArray[np.bool_]) -> dict[str,
 
 
 def _everything(image: ImageInput, spec: ModelSpec, out: Path, store: "Store | None") -> Answer:
-    from core.segment.automatic import LENIENT
+    from core.segment.automatic_values import LENIENT
     from core.segment.export import labels_png
     from core.segment.workflow import segment_everything
 

@@ -7,7 +7,7 @@
     transformers_sam.py  models of transformers
     automatic.py   everything in the picture at once
     regions.py     cleaning a mask, without the model
-    export.py      masks and prompts as files, and back
+    export/        masks and prompts as files, and back
     cache.py       embeddings kept in memory and in the store
     evaluate.py    simulated clicks where the truth is known
     workflow.py    the use cases, a run of each

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.segment.automatic import AutomaticMask
+from core.segment.automatic_values import AutomaticMask
 
 
 def label_map(masks: Sequence[AutomaticMask]) -> tuple[NDArray[np.int32], float]:

@@ -22,9 +22,10 @@ from core.segment.prompts import Prompts
 from core.segment.segmenter import check_logits, decode
 
 if TYPE_CHECKING:
-    from core.segment.automatic import AutomaticMask, AutomaticOptions
+    from core.segment.automatic_values import AutomaticMask, AutomaticOptions
     from core.segment.cache import EmbeddingCache
-    from core.segment.evaluate import Evaluation, TruthPicture
+    from core.segment.evaluate import TruthPicture
+    from core.segment.scores import Evaluation
 
 START = "start.npy"
 """Artifact: the low-resolution logits, or the mask (bool, H W), that a run started from."""

@@ -32,7 +32,8 @@ from pages.ui.session import model_pool, store, visitor
 from pages.ui.text import MISSING
 
 if TYPE_CHECKING:
-    from core.segment.evaluate import Evaluation, TruthPicture
+    from core.segment.evaluate import TruthPicture
+    from core.segment.scores import Evaluation
 
 NAME = f"{PAGE}_eval"
 DRAWN, OWN = "Drawn pictures", "My pictures and masks"
@@ -84,7 +85,7 @@ def evaluation(spec: ModelSpec) -> None:
 
 def _stored(run: RunRecord) -> Evaluated:
     """Return the evaluation that a run kept."""
-    from core.segment.evaluate import Evaluation
+    from core.segment.scores import Evaluation
 
     data = store().artifact(run.id, "evaluation.json", visitor())
     found = Evaluation.from_json(json.loads(data))

@@ -30,7 +30,7 @@ from pages.ui.session import embedding_cache, model_pool, store, visitor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from core.segment.automatic import AutomaticMask, AutomaticOptions
+    from core.segment.automatic_values import AutomaticMask, AutomaticOptions
     from core.segment.workflow import EverythingResult
     from db import Store
 
@@ -116,7 +116,7 @@ def _run(
 
 
 def _options() -> AutomaticOptions:
-    from core.segment.automatic import LENIENT, AutomaticOptions
+    from core.segment.automatic_values import LENIENT, AutomaticOptions
 
     with st.expander("How thoroughly", icon=":material/tune:"):
         one, two, three = st.columns(3, gap="medium")

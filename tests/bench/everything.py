@@ -28,7 +28,8 @@ from core.registry import ModelSpec  # noqa: E402
 from core.samples import photographs  # noqa: E402
 from core.scenes.clutter import generate_clutter  # noqa: E402
 from core.segment import ImageEmbedding, embed  # noqa: E402
-from core.segment.automatic import AutomaticMask, AutomaticOptions, generate  # noqa: E402
+from core.segment.automatic import generate  # noqa: E402
+from core.segment.automatic_values import AutomaticMask, AutomaticOptions  # noqa: E402
 from core.segment.original import OriginalSam  # noqa: E402
 from core.segment.regions import iou  # noqa: E402
 from core.segment.small_sam import build_small_sam  # noqa: E402

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from core.checkpoints import Architecture, Card, ModelInput, Score
 from core.registry import SEGMENTATION, ModelSpec
 from core.samples import HELD_OUT
-from core.segment.evaluate import TEST_SEEDS, Evaluation, Summary, evaluate, truth_pictures
+from core.segment.evaluate import TEST_SEEDS, evaluate, truth_pictures
 from core.segment.original import OriginalSam
+from core.segment.scores import Evaluation, Summary
 from core.segment.small_sam import PIXEL_MEAN, PIXEL_STD
 from core.training.promptable.config import PromptableConfig
 from core.training.promptable.data import TRAIN_SEEDS

@@ -16,7 +16,7 @@ from core.charts.segment import (
     sensitivity_figure,
     sensitivity_info,
 )
-from core.segment.evaluate import Evaluation, ObjectScore, summarise
+from core.segment.scores import Evaluation, ObjectScore, summarise
 from core.segment.sensitivity import Sensitivity
 
 

@@ -22,7 +22,8 @@ from core.errors import InputError
 from core.images import ImageInput, from_rgb
 from core.registry import ModelSpec
 from core.segment import Geometry, Segmenter, embed, upscale
-from core.segment.automatic import AutomaticMask, AutomaticOptions, generate
+from core.segment.automatic import generate
+from core.segment.automatic_values import AutomaticMask, AutomaticOptions
 from core.segment.label_map import label_map, largest
 from core.segment.masks import stability_score
 from core.segment.original import OriginalSam

@@ -21,16 +21,14 @@ from core.segment import Geometry, Segmenter, embed
 from core.segment.clicks import first_click
 from core.segment.evaluate import (
     TEST_SEEDS,
-    Evaluation,
-    ObjectScore,
     TruthPicture,
     evaluate,
     evaluate_object,
-    summarise,
     truth_pictures,
     uploaded_pictures,
 )
 from core.segment.original import OriginalSam
+from core.segment.scores import Evaluation, ObjectScore, summarise
 from core.segment.small_sam import build_small_sam
 from core.training.promptable.data import TRAIN_SEEDS
 

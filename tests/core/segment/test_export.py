@@ -20,7 +20,6 @@ from core.images import encode_png, from_rgb
 from core.scenes import generate_scene
 from core.segment import Point, Prompts
 from core.segment.export import (
-    MAX_OBJECTS,
     PromptSheet,
     SegmentedObject,
     archive,
@@ -39,6 +38,7 @@ from core.segment.export import (
     read_yolo,
     yolo_txt,
 )
+from core.segment.export.shared import MAX_OBJECTS
 
 Mask = NDArray[np.bool_]
 Objects = tuple[SegmentedObject, ...]

@@ -19,8 +19,8 @@ from core.images import ImageInput, from_rgb
 from core.loaders import ModelPool
 from core.registry import ModelSpec, resolve
 from core.runs import LOCAL_OWNER
-from core.segment import Point, Prompts, export
-from core.segment.automatic import AutomaticOptions
+from core.segment import Point, Prompts
+from core.segment.automatic_values import AutomaticOptions
 from core.segment.cache import EmbeddingCache
 from core.segment.evaluate import TruthPicture
 from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
@@ -304,7 +304,7 @@ def test_the_files_of_everything_are_its_masks(bench: Bench) -> None:
 def test_more_masks_than_a_file_holds_are_a_run_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "MAX_OBJECTS", 1)
+    monkeypatch.setattr("core.segment.export.shared.MAX_OBJECTS", 1)
     result = bench.everything(picture())
     assert len(result.masks) > 1
     (kept,) = json.loads(bench.artifact(result.run_id, "masks.json"))["annotations"]

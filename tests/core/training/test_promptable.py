@@ -17,7 +17,8 @@ from core.runs import Metric, RunDraft
 from core.samples import HELD_OUT, photographs
 from core.scenes import generate_scene
 from core.segment import Point, Prompts, decode, embed
-from core.segment.evaluate import Evaluation, ObjectScore, evaluate, summarise, truth_pictures
+from core.segment.evaluate import evaluate, truth_pictures
+from core.segment.scores import Evaluation, ObjectScore, summarise
 from core.segment.small_sam import build_small_sam
 from core.training.promptable import learn
 from core.training.promptable.config import PromptableConfig

@@ -9,7 +9,8 @@ import pytest
 from core.checkpoints import read_card
 from core.loaders import ModelPool
 from core.registry import resolve
-from core.segment.evaluate import Evaluation, evaluate, truth_pictures
+from core.segment.evaluate import evaluate, truth_pictures
+from core.segment.scores import Evaluation
 from core.settings import ROOT
 
 WEIGHTS = ROOT / "checkpoints" / "sam-scenes.safetensors"
