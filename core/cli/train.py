@@ -1,7 +1,8 @@
 """`train`: a checkpoint of one's own, every epoch in the store.
 
-The options are the fields of `core.training.config.TrainConfig` and
-`core.training.promptable.config.PromptableConfig`, with the help that is written there.
+The options are the fields of `core.training.config.TrainConfig`,
+`core.training.promptable.config.PromptableConfig` and `core.training.dino.config.DinoConfig`, with the help
+that is written there.
 """
 
 import ast
@@ -19,6 +20,7 @@ import typer
 from core.checkpoints import Card
 from core.cli.shared import Answer, JsonOption, NoStoreOption, run_store
 from core.training.config import TrainConfig
+from core.training.dino.config import DinoConfig
 from core.training.promptable.config import PromptableConfig
 
 app = typer.Typer(help="Train a model of one's own.", no_args_is_help=True)
@@ -82,6 +84,19 @@ def sam(as_json: bool, no_store: bool, **options: Any) -> Answer:
 
     with run_store(no_store) as store:
         result = train_sam(config, store, _command())
+    reports = {"reports": [asdict(report) for report in result.history]}
+    return _trained(result.run_id, result.checkpoint, result.card, reports)
+
+
+@app.command("dino")
+@_with_options_of(DinoConfig)
+def dino(as_json: bool, no_store: bool, **options: Any) -> Answer:
+    """Train a Vision Transformer without labels (DINO) and write a checkpoint with its card."""
+    config = DinoConfig(**options)
+    from core.training.dino.train import train_dino
+
+    with run_store(no_store) as store:
+        result = train_dino(config, store, _command())
     reports = {"reports": [asdict(report) for report in result.history]}
     return _trained(result.run_id, result.checkpoint, result.card, reports)
 

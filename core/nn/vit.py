@@ -17,7 +17,8 @@ class VisionTransformer(nn.Module):
     """Patches to tokens, `depth` blocks, one vector, logits. Pixels of another size are welcome.
 
     `pool="cls"` classifies by a token of its own in front of the patches; `pool="mean"` has no such token
-    and averages the patches before the last norm (timm's `global_pool="avg"`).
+    and averages the patches before the last norm (timm's `global_pool="avg"`). With `num_classes` 0 there is no
+    classifier, and the pooled vector B D stands in for the logits.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_dim, dim_head, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS) if pool == "cls" else nn.Identity()
         self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS) if pool == "mean" else nn.Identity()
-        self.head = nn.Linear(dim, num_classes)
+        self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         self.apply(_initialise)
 
     @overload

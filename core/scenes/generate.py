@@ -6,7 +6,6 @@ from PIL import Image, ImageChops
 from core.errors import InputError
 from core.scenes.layout import Layout, Placed, lay_out
 from core.scenes.textures import (
-    BACKGROUNDS,
     COLOURS,
     GROUNDS,
     RGB,
@@ -95,7 +94,7 @@ def _word(layout: Layout) -> tuple[str, Box | None]:
 def generate_world(seed: int, options: SceneOptions, margins: Margins) -> tuple[Scene, Image.Image]:
     """Return a scene and the larger picture that it is the middle of (see `paint`)."""
     looks = random_stream(seed, 0)
-    kind = BACKGROUNDS[int(looks.integers(len(BACKGROUNDS)))]
+    kind = options.backgrounds[int(looks.integers(len(options.backgrounds)))]
     ground = list(GROUNDS)[int(looks.integers(len(GROUNDS)))]
     layout = lay_out(random_stream(seed, 1), options)
     world = paint(looks, layout, options, kind, ground, margins)

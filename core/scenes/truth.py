@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.errors import InputError
 from core.scenes.shapes import CLASSES
-from core.scenes.textures import COLOURS
+from core.scenes.textures import BACKGROUNDS, COLOURS
 
 Box = tuple[int, int, int, int]
 """Half-open pixel box (x0, y0, x1, y1): x0 <= x < x1."""
@@ -43,6 +43,8 @@ class SceneOptions:
     """How often a scene shows a word."""
     max_tilt_degrees: float = 40.0
     """How far an object may be turned from upright, to either side."""
+    backgrounds: tuple[str, ...] = BACKGROUNDS
+    """Which of `BACKGROUNDS` may lie behind the objects."""
 
     def __post_init__(self) -> None:
         for name, value in (("Width", self.width), ("Height", self.height)):
@@ -62,6 +64,10 @@ class SceneOptions:
         if not 0 <= self.max_tilt_degrees <= 180:
             raise InputError(
                 f"Tilt {self.max_tilt_degrees} is not between 0 and 180 degrees.", "Choose 0 to 180."
+            )
+        if not self.backgrounds or set(self.backgrounds) - set(BACKGROUNDS):
+            raise InputError(
+                f"The backgrounds are {self.backgrounds}.", f"Choose some of {', '.join(BACKGROUNDS)}."
             )
 
 

@@ -1,0 +1,1 @@
+"""Self-distillation without labels (DINO): what `python -m core train dino` does."""
