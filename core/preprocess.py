@@ -133,16 +133,22 @@ def prepare(image: ImageInput, config: InputConfig, *, fit: Fit) -> "tuple[Tenso
     return ((scaled - mean) / std).unsqueeze(0), _frame(image, plan, config)  # 1 3 H W
 
 
-def _whole(image: ImageInput, config: InputConfig) -> _Plan:
-    height, width = config.size
-    if config.any_size:
-        aspect = min(max(image.width / image.height, 1 / MAX_ASPECT), MAX_ASPECT)
-        height, width = (
-            patch * max(1, round(side * longer / patch))
-            for side, longer, patch in zip(
-                config.size, (max(1, 1 / aspect), max(1, aspect)), config.patch, strict=True
-            )
+def whole_size(image: ImageInput, config: InputConfig) -> tuple[int, int]:
+    """Return height and width of the pixels that `prepare` makes of a whole picture."""
+    if not config.any_size:
+        return config.size
+    aspect = min(max(image.width / image.height, 1 / MAX_ASPECT), MAX_ASPECT)
+    height, width = (
+        patch * max(1, round(side * longer / patch))
+        for side, longer, patch in zip(
+            config.size, (max(1, 1 / aspect), max(1, aspect)), config.patch, strict=True
         )
+    )
+    return height, width
+
+
+def _whole(image: ImageInput, config: InputConfig) -> _Plan:
+    height, width = whole_size(image, config)
     return _Plan((width, height), (0, 0, width, height))
 
 

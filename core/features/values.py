@@ -82,6 +82,9 @@ class ImageFeatures:
             raise ValueError(f"cls of shape {self.cls.shape}, expected {self.patches.shape[2:]}")
         if self.patches.dtype != np.float16 or (self.cls is not None and self.cls.dtype != np.float16):
             raise ValueError("features are kept as float16")
+        for values in (self.patches, self.cls):  # shared by everybody who asks for them
+            if values is not None:
+                values.setflags(write=False)
 
     @property
     def dim(self) -> int:

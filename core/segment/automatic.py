@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.images import ImageInput
+from core.memory import memory_checked
 from core.segment.automatic_values import AutomaticMask, AutomaticOptions, Window
 from core.segment.masks import Geometry
-from core.segment.segmenter import ImageEmbedding, Segmenter, embed, memory_checked
+from core.segment.segmenter import ImageEmbedding, Segmenter, embed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,7 +174,7 @@ def _view(model: Segmenter, image: ImageInput, crop: _Crop, embedding: ImageEmbe
     x0, y0, x1, y1 = crop.window
     tensors, geometry = embedding.tensors, embedding.geometry
     if crop.layer:
-        with memory_checked(model):
+        with memory_checked(model.device, model.spec.id):
             tensors, geometry = model.encode(np.ascontiguousarray(image.rgb[y0:y1, x0:x1]))
     down, across = (_stretch(model, geometry, axis) for axis in (0, 1))
     return _View(tensors, geometry, down, across, crop.window, (image.height, image.width))

@@ -5,16 +5,15 @@ everybody at once.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InputError, SetupError
+from core.errors import InputError
 from core.images import ImageInput
+from core.memory import memory_checked
 from core.registry import ModelSpec
 from core.segment.masks import Geometry, Masks, stability_score, upscale
 from core.segment.prompts import Prompts
@@ -99,29 +98,9 @@ def embed(model: Segmenter, image: ImageInput) -> ImageEmbedding:
     """
     import torch
 
-    with torch.inference_mode(), memory_checked(model):
+    with torch.inference_mode(), memory_checked(model.device, model.spec.id):
         tensors, geometry = model.encode(image.rgb)
     return ImageEmbedding(tensors, geometry, image.sha256, model.spec.id, model.spec.revision)
-
-
-@contextmanager
-def memory_checked(model: Segmenter) -> Iterator[None]:
-    """Say in our words that the memory does not suffice.
-
-    Raises:
-        SetupError: It does not.
-    """
-    import torch
-
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
-            raise
-        raise SetupError(
-            f"The memory of {model.device} does not suffice to encode this picture with {model.spec.id}.",
-            "Choose a smaller model, or close other programs and try again.",
-        ) from error
 
 
 def decode(model: Segmenter, embedding: ImageEmbedding, prompts: Prompts, multimask: bool = True) -> Masks:
