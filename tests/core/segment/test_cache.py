@@ -25,6 +25,7 @@ from core.derived import derived_key
 from core.errors import InputError
 from core.images import ImageInput, from_rgb
 from core.registry import ModelSpec
+from core.sealed import seal
 from core.segment import Geometry, Masks, Point, Prompts, decode, embed
 from core.segment.cache import FORMAT, Embedded, EmbeddingCache, from_bytes, size_mb, to_bytes
 from core.segment.original import OriginalSam
@@ -483,10 +484,8 @@ def test_other_bytes_and_the_beginnings_of_sound_ones_are_nothing(data: bytes) -
 
 def forged(layout: object, tensors: dict[str, torch.Tensor] | None = None) -> bytes:
     """Return a file whose digest is right, whatever it says."""
-    from core.segment.cache import _sealed
-
     named = {"0": torch.zeros(1, 16, 8, 8)} if tensors is None else tensors
-    return _sealed(named, layout if isinstance(layout, str) else json.dumps(layout))[0]
+    return seal(save, named, layout if isinstance(layout, str) else json.dumps(layout))
 
 
 RIGHT = {"original": [31, 41], "resized": [48, 64], "side": 64, "orders": [[0, 1, 2, 3]]}
