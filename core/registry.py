@@ -5,6 +5,7 @@
     hf/ORG/NAME        published weights on the Hugging Face hub; hf/ORG/NAME@REVISION for one revision
     file/PATH          a weights file or a model folder, in the checkpoints folder or anywhere on this machine
     random/NAME        a timm architecture with random weights from seed 0, as a control
+    random/shipped/NAME   the same of a shipped checkpoint: its architecture, untrained
 
 Facts that are published stand in `catalog/*.toml`; those of a shipped checkpoint in its card.
 """
@@ -199,6 +200,18 @@ def _timm(name: str) -> ModelSpec:
     return ModelSpec(name, title, "timm", VIT_TASKS, model, revision, note=note)
 
 
+def _random(name: str) -> ModelSpec:
+    """Return an architecture of timm, or of a shipped checkpoint, with random weights."""
+    if not name.startswith("random/shipped/"):
+        return _checked_timm(name)
+    trained = [spec for spec in catalog() if spec.source == "shipped" and spec.tasks != SEGMENTATION]
+    for spec in trained:
+        if name == f"random/{spec.id}":
+            note, revision = "Random weights from seed 0: a control.", f"seed 0, {spec.revision}"
+            return replace(spec, id=name, title=f"{spec.title}, untrained", revision=revision, note=note)
+    raise _unknown(name, [f"random/{spec.id}" for spec in trained])
+
+
 def _checked_timm(name: str) -> ModelSpec:
     import timm
 
@@ -287,7 +300,7 @@ def _shipped_or_unknown(name: str) -> ModelSpec:
 _FINDERS: dict[str, Callable[[str], ModelSpec]] = {
     "shipped/": _shipped_or_unknown,
     "timm/": _checked_timm,
-    "random/": _checked_timm,
+    "random/": _random,
     "hf/": _huggingface,
     "file/": _file,
 }

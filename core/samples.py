@@ -106,6 +106,20 @@ def load_sample(sample_id: str) -> ImageInput:
     return decode((folder / _PHOTOS[sample_id][0]).read_bytes(), sample_id)
 
 
+def motorcycle_disparity() -> NDArray[np.float32] | None:
+    """Return how much further left `motorcycle-right` shows each pixel of `motorcycle-left`; None without it.
+
+    H W float32, in pixels; infinite where that is not known. The right picture shows at (x - disparity, y)
+    what the left one shows at (x, y), unless something in front hides it there.
+    """
+    path = (_folder() or Path()) / "motorcycle_disp.npz"
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        disparity: NDArray[np.float32] = file["arr_0"]
+    return disparity
+
+
 @lru_cache(maxsize=2)
 def photographs(held_out: bool = False) -> tuple[NDArray[np.uint8], ...]:
     """Return the pixels of the photographs (H W 3 each) to learn from, or of those held out."""

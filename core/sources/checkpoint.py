@@ -10,8 +10,9 @@ from core.sources.network import Network
 
 
 def from_card(spec: ModelSpec) -> Network:
-    """A checkpoint of this repository: the card says what to build."""
+    """A checkpoint of this repository, or its untrained twin (seed 0): the card says what to build."""
     from core.nn import VisionTransformer
+    from core.seeded import Seeded
 
     path = Path(spec.weights)
     card = read_card(path)
@@ -20,7 +21,8 @@ def from_card(spec: ModelSpec) -> Network:
             f"{path.name} holds a {card.architecture.class_name}.", "Choose a vision transformer."
         )
     try:
-        module = VisionTransformer(**card.architecture.arguments)
+        with Seeded(0):
+            module = VisionTransformer(**card.architecture.arguments)
         if len(card.labels) not in (0, module.num_classes):
             raise ValueError(f"{len(card.labels)} labels for {module.num_classes} classes")
         size = (card.input.height, card.input.width)
@@ -32,7 +34,8 @@ def from_card(spec: ModelSpec) -> Network:
             f"The card of {path.name} describes no network: {reason.rstrip('.')}.",
             "Restore the card that came with it.",
         ) from error
-    load_into(module, read_weights(path, card.sha256))
+    if not spec.is_random:
+        load_into(module, read_weights(path, card.sha256))
     return Network(
         module,
         config,

@@ -226,6 +226,19 @@ def test_a_shipped_checkpoint_is_told_by_its_card(checkpoints: Path) -> None:
     assert available(spec)
 
 
+def test_a_shipped_checkpoint_has_an_untrained_twin(checkpoints: Path) -> None:
+    save(checkpoints, "pets")
+    trained, twin = resolve("shipped/pets"), resolve("random/shipped/pets")
+    assert (twin.id, twin.title, twin.is_random) == ("random/shipped/pets", "Pets, untrained", True)
+    assert (twin.weights, twin.tasks, twin.source) == (trained.weights, trained.tasks, "shipped")
+    assert twin.revision == f"seed 0, {trained.revision}"  # another checkpoint may be of another architecture
+    assert resolve(twin.id) == twin
+    assert available(twin)
+    assert "random/shipped/pets" in refusal("random/shipped/pet").remedy
+    with pytest.raises(InputError):
+        resolve("random/shipped/sam-scenes")
+
+
 def test_the_scene_model_comes_first_and_a_broken_card_hides_no_other(
     checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

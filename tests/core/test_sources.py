@@ -127,6 +127,17 @@ def test_a_shipped_checkpoint_goes_by_its_name(checkpoint: Path, monkeypatch: py
     assert len(model.spec.revision) == 12
 
 
+def test_the_untrained_twin_of_a_shipped_checkpoint(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISION_BENCH_CHECKPOINTS", str(checkpoint.parent))
+    checkpoint.write_bytes(b"what was trained is not even read")
+    model = load("random/shipped/shapes")
+    torch.manual_seed(0)
+    assert same(model.module, VisionTransformer(**CARD.architecture.arguments).state_dict())
+    assert (model.labels, model.input.size, model.input.mean) == (CARD.labels, (32, 32), (0.5, 0.4, 0.3))
+
+
 def test_a_model_is_ready_for_inference_only(checkpoint: Path) -> None:
     module = load(checkpoint).module
     assert not module.training
