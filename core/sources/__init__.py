@@ -44,7 +44,7 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
     module = network.module.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())
     return VisionModel(
-        spec=_with_commit(spec),
+        spec=with_commit(spec),
         module=module,
         device=device,
         dtype="float32",
@@ -54,7 +54,7 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
     )
 
 
-def _with_commit(spec: ModelSpec) -> ModelSpec:
+def with_commit(spec: ModelSpec) -> ModelSpec:
     """Return a hub model's facts with the commit that its revision (a branch, say) stood for."""
     cached = cached_weights(spec.weights, spec.revision) if spec.source == "huggingface" else None
     return replace(spec, revision=cached.parent.name[:12]) if cached else spec
