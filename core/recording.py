@@ -1,7 +1,7 @@
 """What every workflow does to leave its run in the store, as a success or as a failure."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -39,13 +39,15 @@ def ms_since(started: float) -> float:
 
 
 @contextmanager
-def recorded_failure(sink: RunSink | None, draft: RunDraft) -> Iterator[None]:
-    """Keep what goes wrong inside as a failed run."""
+def recorded_failure(
+    sink: RunSink | None, draft: RunDraft, begun: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Keep what goes wrong inside as a failed run, if it has `begun` by then."""
     started = time.perf_counter()
     try:
         yield
     except Exception as error:
-        if sink is not None:
+        if sink is not None and begun():
             failed = replace(
                 draft,
                 status="failed",

@@ -2,6 +2,8 @@
 
 SIMILARITY = "similarity"
 """What corresponds to what in two pictures."""
+EVALUATION = "similarity-evaluation"
+"""How often the best match is right, on pairs of known truth."""
 FEATURES = "features"
 """The features of pictures, as a file."""
 SEARCH = "search"

@@ -215,11 +215,12 @@ def score_pairs(
     *,
     cache: "FeatureCache",
     pool: "ModelPool",
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> PairScores:
     """Return how often a model's best match is right, on `n` fresh scene pairs and on the stereo pair.
 
-    The same for the same model, `n` and `seed`. `progress` (0-1) may raise to cancel.
+    The same for the same model, `n` and `seed`. `progress` is told how many pairs are done, of
+    how many, and may raise to cancel.
 
     Raises:
         InputError: `n` or `seed` is of no use.
@@ -242,10 +243,10 @@ def score_pairs(
             for pair, first, second in zip(some, views[::2], views[1::2], strict=True)
         ]
         if progress:
-            progress(len(errors) / (n + 1))
+            progress(len(errors), n + 1)
     stereo = _stereo(features)
     if progress:
-        progress(1.0)
+        progress(n + 1, n + 1)
     return PairScores(pck(errors), stereo)
 
 

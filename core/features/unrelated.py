@@ -102,11 +102,11 @@ def gather(
     *,
     cache: "FeatureCache",
     pool: "ModelPool",
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Unrelated:
     """Return what the fixed set looks like to a model. Features that the cache holds are not computed again.
 
-    `progress` (0-1) may raise to cancel.
+    `progress` is told how many pictures are done, of how many, and may raise to cancel.
     """
     found = cache.get_many(spec, unrelated_pictures(), options, pool, progress)
     return unrelated_of([one.features for one in found])
