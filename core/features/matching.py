@@ -61,7 +61,8 @@ class Match:
     cycle_error_px: float
     """The same in pixels of the first picture."""
     others_percentile: float | None
-    """Where the score lies among those of all other patches of the second picture, 0-100."""
+    """Where the score lies among those of the query and all other patches of its own picture, 0-100; None
+    where there are none. (Among those of the second picture it is the highest.)"""
     unrelated_percentile: float | None
     """Where it lies among those of patches of unrelated pictures, 0-100; None where these were not asked."""
 
@@ -82,7 +83,7 @@ class QueryAnswer:
     peaks: tuple[Peak, ...]
     """The best places of the cross map, each outside of the neighbourhood of the better ones."""
     others: Background | None
-    """The cross map without its best place; None where there is nothing else."""
+    """The self map without the query; None where there is nothing else."""
     unrelated: Background | None
     flat: bool
     """Whether the cross map says nothing: its similarities are all alike."""
@@ -140,10 +141,11 @@ def ask(
     peaks = top_k(searched, max(2, top), radius)
     if not peaks:
         raise nothing_left()
-    others = _others(searched, peaks[0].patch)
+    self_map = vector_map(vector, first)
+    others = _others(self_map, query.include)
     against = unrelated.background(vector) if unrelated else None
     return QueryAnswer(
-        vector_map(vector, first),
+        self_map,
         cross_map,
         _match(query, first, second, peaks, radius if apart else None, others, against),
         peaks[:top],
@@ -210,9 +212,8 @@ def matches(
     if n < 1:
         raise InputError(f"{n} matches were asked for.", "Ask for at least 1.")
     found = found or correspond(first, second, radius=radius, apart=apart)
-    reach = (neighbourhood(second.grid) if radius is None else radius) if apart else None
     chosen = spread_pairs(found, first.grid, n)
-    return tuple(_pair(int(index), first, second, found, reach, unrelated) for index in chosen)
+    return tuple(_pair(int(index), first, second, found, unrelated) for index in chosen)
 
 
 def spread_pairs(found: Correspondence, grid: tuple[int, int], n: int) -> NDArray[np.intp]:
@@ -243,14 +244,12 @@ def _pair(
     first: UnitGrid,
     second: UnitGrid,
     found: Correspondence,
-    apart: int | None,
     unrelated: "Unrelated | None",
 ) -> Match:
     """Return one mutual pair with its marks."""
     start, place = divmod(index, first.grid[1]), divmod(int(found.forward[index]), second.grid[1])
     score = float(found.score[index])
-    values = vector_map(first.vectors[start], second)
-    others = _others(values if apart is None else _without(values, (start,), apart), place)
+    others = _others(vector_map(first.vectors[start], first), (start,))
     against = unrelated.background(first.vectors[start]) if unrelated else None
     margin = score - float(found.second_score[index])
     return Match(
@@ -273,9 +272,9 @@ def _without(values: NDArray[np.float32], patches: tuple[Patch, ...], radius: in
     return np.where(near(values.shape, patches, radius), np.float32(-np.inf), values)
 
 
-def _others(values: NDArray[np.float32], best: Patch) -> Background | None:
-    """Return the rest of a map, without its best place and what is left out."""
-    rest = values[np.isfinite(values) & ~near(values.shape, (best,), 0)]
+def _others(values: NDArray[np.float32], patches: tuple[Patch, ...]) -> Background | None:
+    """Return a map without some patches as what to hold a score against."""
+    rest = values[~near(values.shape, patches, 0)]
     return Background.of(rest) if len(rest) else None
 
 

@@ -66,25 +66,27 @@ class Unrelated:
 
     sha256s: tuple[str, ...]
     """Digest of each picture."""
-    patches: tuple[NDArray[np.float32], ...]
-    """Some patches of each picture, at most `PATCHES`, each n D of unit length."""
+    patches: NDArray[np.float32]
+    """n D: some patches of each picture, at most `PATCHES`, of unit length."""
+    picture: NDArray[np.intp]
+    """n: the number of the picture that each patch is of."""
     pairs: tuple[Pair, ...]
 
     @property
     def n(self) -> int:
         """How many patches there are."""
-        return sum(map(len, self.patches))
+        return len(self.patches)
 
     def without(self, *sha256s: str) -> Self:
         """Return what is left without some pictures, such as those that are being compared."""
         gone = {number for number, sha256 in enumerate(self.sha256s) if sha256 in sha256s}
-        patches = tuple(found[:0] if n in gone else found for n, found in enumerate(self.patches))
+        kept = ~np.isin(self.picture, list(gone))
         pairs = tuple(pair for pair in self.pairs if not {pair.first, pair.second} & gone)
-        return replace(self, patches=patches, pairs=pairs)
+        return replace(self, patches=self.patches[kept], picture=self.picture[kept], pairs=pairs)
 
     def background(self, vector: NDArray[np.float32]) -> Background | None:
         """Return the cosines of a unit vector (D) and every patch; None where there is no patch."""
-        return Background.of(np.concatenate(self.patches) @ vector) if self.n else None
+        return Background.of(self.patches @ vector) if self.n else None
 
     def standings(self, similarity: ImageSimilarity) -> dict[str, Standing]:
         """Return where the numbers of two pictures lie, by name; one that is not defined is left out."""
@@ -124,9 +126,11 @@ def unrelated_of(features: Sequence[ImageFeatures]) -> Unrelated:
 
     It takes the memory of two pictures at length 1 beside its result.
     """
+    taken = [_sample(UnitGrid.of(one), number) for number, one in enumerate(features)]
     return Unrelated(
         tuple(one.sha256 for one in features),
-        tuple(_sample(UnitGrid.of(one), number) for number, one in enumerate(features)),
+        np.concatenate(taken),
+        np.repeat(np.arange(len(taken)), [len(some) for some in taken]),
         tuple(_pairs(features)),
     )
 

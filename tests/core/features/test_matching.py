@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.features.matching import ask, best_match, matches, spread_pairs, top_k
 from core.features.nearest import Correspondence, correspond
 from core.features.query import PatchQuery
-from core.features.similarity import BLOCK_MB, UnitGrid, similarity_matrix, unit
+from core.features.similarity import BLOCK_MB, UnitGrid, query_vector, similarity_matrix, unit
 from core.features.unrelated import Unrelated
 from core.preprocess import Frame
 
@@ -195,13 +195,20 @@ def test_a_region_lands_within_itself() -> None:
     assert (away.first, away.mutual, away.cycle_error_patches) == ((0, 1), False, 1)
 
 
+def unrelated_patches(seed: int, n: int) -> Unrelated:
+    return Unrelated(("a",), random_grid(seed, n, 1).flat, np.zeros(n, np.intp), ())
+
+
 def test_percentiles_of_a_query() -> None:
     first, second = random_grid(1, 4, 4), random_grid(2, 5, 5)
-    unrelated = Unrelated(("a",), (random_grid(3, 8, 8).flat,), ())
-    found = ask(PatchQuery(((2, 1),)), first, second, unrelated=unrelated)
-    assert (found.others.n, found.unrelated.n) == (24, 64) if found.others and found.unrelated else False
-    assert found.match.others_percentile == 100
-    scores = unrelated.patches[0] @ first.vectors[2, 1]
+    unrelated = unrelated_patches(3, 64)
+    found = ask(PatchQuery(((2, 1), (0, 3))), first, second, unrelated=unrelated)
+    vector = query_vector(PatchQuery(((2, 1), (0, 3))), first)
+    own = [first.vectors[r, c] @ vector for r in range(4) for c in range(4) if (r, c) not in ((2, 1), (0, 3))]
+    assert found.others is not None and found.unrelated is not None
+    assert (found.others.n, found.unrelated.n) == (14, 64)
+    assert found.match.others_percentile == pytest.approx(100 * np.mean(np.array(own) < found.match.score))
+    scores = unrelated.patches @ vector
     assert found.match.unrelated_percentile == pytest.approx(100 * np.mean(scores < found.match.score))
 
 
@@ -276,7 +283,7 @@ def test_matches_are_mutual_ranked_and_all_different(seed: int, n: int) -> None:
 
 def test_matches_have_their_background() -> None:
     first, second = random_grid(1, 4, 4), random_grid(2, 4, 4)
-    unrelated = Unrelated(("a", "b"), (random_grid(3, 4, 4).flat, random_grid(4, 4, 4).flat), ())
+    unrelated = unrelated_patches(3, 32)
     for match in matches(first, second, 3, unrelated=unrelated):
         background = unrelated.background(first.vectors[match.first])
         assert background is not None
