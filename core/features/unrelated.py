@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from core.loaders import ModelPool
     from core.registry import ModelSpec
 
-NAMES = (
+PHOTOS = (
     *("astronaut", "chelsea", "coffee", "rocket", "camera", "coins"),
     *("page", "text", "retina", "hubble", "tissue", "brick"),
-    *("scene/1", "scene/2", "scene/3", "scene/4"),
 )
-"""The pictures, as samples. The stereo pair is not among them: its two pictures are meant to be compared."""
+"""Samples. The stereo pair is not among them: its two pictures are meant to be compared."""
+SCENES = tuple(f"scene/{seed}" for seed in (7001, 7002, 7003, 7004))
+"""Of seeds that nobody is offered, and that are no training's."""
 PATCHES = 64
 """Most patches taken from one picture."""
 REACH = 2
@@ -118,7 +119,7 @@ def gather(
 def unrelated_pictures() -> tuple[ImageInput, ...]:
     """Return the pictures of the fixed set that are on this machine."""
     here = {sample.id for sample in samples()}
-    return tuple(load_sample(name) for name in NAMES if name in here)
+    return tuple(load_sample(name) for name in (*(photo for photo in PHOTOS if photo in here), *SCENES))
 
 
 def unrelated_of(features: Sequence[ImageFeatures]) -> Unrelated:

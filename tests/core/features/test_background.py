@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from core.features.background import Background
 from core.features.image_similarity import ImageSimilarity, image_similarity
-from core.features.unrelated import NAMES, PATCHES, REACH, unrelated_of, unrelated_pictures
+from core.features.unrelated import PATCHES, PHOTOS, REACH, SCENES, unrelated_of, unrelated_pictures
 from core.features.values import FeatureOptions, ImageFeatures
 from core.preprocess import Frame
-from core.samples import load_sample
 
 scores = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=50)
 
@@ -52,11 +51,9 @@ def test_a_background_of_nothing_is_none() -> None:
 
 def test_the_pictures_are_all_there_and_all_different() -> None:
     pictures = unrelated_pictures()
-    assert [picture.name for picture in pictures] == list(NAMES)
-    assert len({picture.sha256 for picture in pictures}) == len(NAMES) == 16
-    assert not {load_sample(f"motorcycle-{side}").sha256 for side in ("left", "right")} & {
-        picture.sha256 for picture in pictures
-    }
+    assert [picture.name for picture in pictures] == [*PHOTOS, *SCENES]
+    assert len({picture.sha256 for picture in pictures}) == 16
+    assert not {"motorcycle-left", "motorcycle-right"} & set(PHOTOS)
 
 
 def test_the_same_patches_are_taken_every_time() -> None:
