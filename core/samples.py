@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.images import ImageInput, decode
-from core.scenes import generate_scene
+from core.images import ImageInput, decode, from_rgb
+from core.scenes import ScenePair, generate_pair, generate_scene
 
 SCENE_PREFIX = "scene/"
+PAIR_PREFIX = "pair/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def _folder() -> Path | None:
 def samples() -> tuple[Sample, ...]:
     """Return the examples that are on this machine: photographs first, then a few scenes.
 
-    `scene/SEED` is a sample for every seed, not only for the listed ones.
+    `scene/SEED` is a sample for every seed, not only for the listed ones; `pair/SEED/first` and
+    `pair/SEED/second` are two views of one scene.
     """
     folder = _folder()
     photos = (
@@ -96,7 +98,10 @@ def load_sample(sample_id: str) -> ImageInput:
         InputError: There is no such sample here.
     """
     if sample_id.startswith(SCENE_PREFIX):
-        return decode(generate_scene(_seed(sample_id)).png(), sample_id)
+        return decode(generate_scene(_seed(sample_id, SCENE_PREFIX)).png(), sample_id)
+    if sample_id.startswith(PAIR_PREFIX):
+        pair, view = scene_pair(sample_id)
+        return from_rgb(pair.first.rgb if view == "first" else pair.second, sample_id)
     folder = _folder()
     known = [sample.id for sample in samples()]
     if folder is None or sample_id not in _PHOTOS or sample_id not in known:
@@ -127,8 +132,20 @@ def photographs(held_out: bool = False) -> tuple[NDArray[np.uint8], ...]:
     return tuple(load_sample(name).rgb for name in chosen if (name in HELD_OUT) == held_out)
 
 
-def _seed(sample_id: str) -> int:
-    digits = sample_id.removeprefix(SCENE_PREFIX)
+def scene_pair(sample_id: str) -> tuple[ScenePair, str]:
+    """Return the pair that a sample is a view of, and which: `first` or `second`.
+
+    Raises:
+        InputError: The name is not that of a view.
+    """
+    name, _, view = sample_id.rpartition("/")
+    if view not in ("first", "second"):
+        raise InputError(f"{sample_id!r} names no view of a scene.", "End it in first or second.")
+    return generate_pair(_seed(name, PAIR_PREFIX)), view
+
+
+def _seed(sample_id: str, prefix: str) -> int:
+    digits = sample_id.removeprefix(prefix)
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise InputError(f"{sample_id!r} names no scene.", f"Write {SCENE_PREFIX} and a whole number from 0.")
+        raise InputError(f"{sample_id!r} names no scene.", f"Write {prefix} and a whole number from 0.")
     return int(digits)

@@ -102,7 +102,7 @@ def attention_figure(
 ) -> go.Figure:
     """Draw the picture, the map over it, its colour bar, the query, and what can be clicked."""
     figure = go.Figure()
-    _draw_picture(figure, info, picture_uri)
+    draw_picture(figure, picture_uri, info.width, info.height)
     figure.add_heatmap(
         z=info.values,
         # Corner and step, not centres: from centres alone the width of a single column is not known.
@@ -132,13 +132,14 @@ def attention_figure(
     return figure
 
 
-def _draw_picture(figure: go.Figure, info: AttentionInfo, picture_uri: str) -> None:
+def draw_picture(figure: go.Figure, uri: str, width: float, height: float, x: float = 0) -> None:
+    """Draw a picture (a data address) below all else, from `x` to the right and from 0 down."""
     figure.add_layout_image(
-        source=picture_uri,
-        x=0,
+        source=uri,
+        x=x,
         y=0,
-        sizex=info.width,
-        sizey=info.height,
+        sizex=width,
+        sizey=height,
         xref="x",
         yref="y",
         sizing="stretch",
@@ -148,7 +149,7 @@ def _draw_picture(figure: go.Figure, info: AttentionInfo, picture_uri: str) -> N
 
 def _draw_lines(figure: go.Figure, info: AttentionInfo) -> None:
     if info.box != (0, 0, info.width, info.height):
-        _add_box(figure, info.box, "rgba(255,255,255,0.9)", "dash")
+        add_box(figure, info.box, "rgba(255,255,255,0.9)", "dash")
     if info.outline:
         gap = [None] * len(info.outline)
         x = [
@@ -159,10 +160,11 @@ def _draw_lines(figure: go.Figure, info: AttentionInfo) -> None:
         ]
         figure.add_scatter(x=x, y=y, mode="lines", line={"color": "white", "width": 2}, hoverinfo="skip")
     if info.patch:
-        _add_box(figure, info.patch, MARKER, "solid")
+        add_box(figure, info.patch, MARKER, "solid")
 
 
-def _add_box(figure: go.Figure, box: tuple[float, float, float, float], colour: str, dash: str) -> None:
+def add_box(figure: go.Figure, box: tuple[float, float, float, float], colour: str, dash: str) -> None:
+    """Draw the outline of a box x0, y0, x1, y1."""
     x0, y0, x1, y1 = box
     figure.add_shape(
         type="rect", x0=x0, y0=y0, x1=x1, y1=y1, line={"color": colour, "width": 2.5, "dash": dash}

@@ -29,18 +29,20 @@ def overlay_png(
     opacity: float,
     smooth: bool,
     colour_bar: bool = True,
+    limits: tuple[float, float] | None = None,
 ) -> bytes:
     """Return the picture with a map over it as PNG, in the picture's own size.
 
     Args:
-        values: Rows by columns of patches. The colour scale goes from the smallest to the largest.
+        values: Rows by columns of patches.
         frame: Where the map lies; what is outside stays the bare picture.
         opacity: Share of the map where there is one, 0-1.
         smooth: Interpolate between the centres of the patches.
         colour_bar: Add a strip on the right that says what the colours mean.
+        limits: Ends of the colour scale; None are the smallest and the largest value.
     """
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * np.float32(255 / ((high - low) or 1))
+    low, high = limits or (float(values.min()), float(values.max()))
+    scaled = (values.clip(low, high) - low) * np.float32(255 / ((high - low) or 1))
     pixels = to_picture(scaled, frame, image.width, image.height, smooth=smooth)  # H W
     seen = ~np.isnan(pixels)
     index = np.where(seen, np.round(pixels), 0).astype(np.uint8)

@@ -7,7 +7,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import InputError
 from core.images import ImageInput, Limits, decode
-from core.samples import SCENE_PREFIX, load_sample, samples
+from core.samples import PAIR_PREFIX, SCENE_PREFIX, load_sample, samples
 from core.settings import settings
 from db.records import KeptPicture, PictureRecord
 from pages.ui import state
@@ -15,6 +15,8 @@ from pages.ui.session import store, visitor
 from pages.ui.text import ago, plain
 
 SAMPLES, SCENES, UPLOAD, CAMERA, HISTORY = "Samples", "Scenes", "Upload", "Camera", "From history"
+SECOND = "_second"
+"""How the prefix of a page's second picker ends."""
 FORMATS = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"]
 
 
@@ -33,7 +35,8 @@ def picture_picker(page: str, label: str = "Picture", first: str = SAMPLES) -> I
     """Draw the picker and return the chosen picture, or None while there is none.
 
     Args:
-        page: Prefix of the widget keys; each page (and each of two pictures on a page) has its own.
+        page: Prefix of the widget keys; each page (and each of two pictures on a page) has its own. One that
+            ends in `SECOND` keeps its upload apart from that of the first.
         label: Name of the picture on the page.
         first: Where the first picture comes from, before anybody chooses.
 
@@ -86,7 +89,11 @@ def _upload(page: str) -> ImageInput | None:
         max_upload_size=max(1, int(settings().max_upload_mb)),
         label_visibility="collapsed",
     )
-    return _latest(state.UPLOADED, upload)
+    return _latest(_uploaded(page), upload)
+
+
+def _uploaded(page: str) -> state.Slot[ImageInput]:
+    return state.UPLOADED_SECOND if page.endswith(SECOND) else state.UPLOADED
 
 
 def _camera(page: str) -> ImageInput | None:
@@ -121,16 +128,17 @@ def _history(page: str) -> ImageInput | None:
         persist_state="session",
         label_visibility="collapsed",
     )
-    return _kept_picture(kept[chosen])
+    return _kept_picture(page, kept[chosen])
 
 
-def _kept_picture(kept: KeptPicture) -> ImageInput:
-    held = state.REOPENED_PICTURE.get()
+def _kept_picture(page: str, kept: KeptPicture) -> ImageInput:
+    slot = state.REOPENED_SECOND if page.endswith(SECOND) else state.REOPENED_PICTURE
+    held = slot.get()
     if held is None or held.sha256 != kept.sha256:
         data = store().picture_data(kept.run_id, kept.role, visitor())
         if data is None:
             raise InputError(f"The picture {kept.name} was not kept.", "Upload it again.")
-        held = state.REOPENED_PICTURE.set(decode(data, kept.name, limits()))
+        held = slot.set(decode(data, kept.name, limits()))
     return held
 
 
@@ -141,12 +149,21 @@ def hand_over_picture(page: str, other: str) -> None:
             st.session_state[f"{other}_{part}"] = st.session_state[key]
 
 
+def give_picture(page: str, image: ImageInput) -> None:
+    """Make the picker of `page` choose a picture, wherever it came from."""
+    if is_sample(image.name, image.sha256) and not image.name.startswith(PAIR_PREFIX):
+        _select_sample(page, image.name)
+        return
+    st.session_state[f"{page}_source"] = UPLOAD
+    _uploaded(page).set(image)
+
+
 def select_picture(page: str, picture: PictureRecord) -> bool:
     """Set the picker to a stored picture before it is drawn; say whether the picture is still to be had.
 
     A sample is found again by its digest even where pictures are not kept.
     """
-    if _is_sample(picture):
+    if is_sample(picture.name, picture.sha256):
         _select_sample(page, picture.name)
         return True
     if picture.kept:
@@ -154,7 +171,7 @@ def select_picture(page: str, picture: PictureRecord) -> bool:
         st.session_state[f"{page}_history"] = picture.sha256
         return True
     st.session_state[f"{page}_source"] = UPLOAD
-    held = state.UPLOADED.get()
+    held = _uploaded(page).get()
     return held is not None and held.sha256 == picture.sha256
 
 
@@ -167,8 +184,9 @@ def _select_sample(page: str, sample_id: str) -> None:
     st.session_state[f"{page}_sample"] = sample_id
 
 
-def _is_sample(picture: PictureRecord) -> bool:
+def is_sample(name: str, sha256: str) -> bool:
+    """Say whether a picture is the sample of its name."""
     try:
-        return sample(picture.name).sha256 == picture.sha256
+        return sample(name).sha256 == sha256
     except InputError:  # an upload's name
         return False

@@ -19,6 +19,7 @@ from db import Store
 from pages.ui import state
 
 if TYPE_CHECKING:
+    from core.features.cache import FeatureCache
     from core.loaders import ModelPool
     from core.segment.cache import EmbeddingCache
 
@@ -46,6 +47,14 @@ def embedding_cache() -> EmbeddingCache:
     from core.segment.cache import EmbeddingCache
 
     return EmbeddingCache(store(), settings().embedding_memory_mb, settings().embedding_store_mb)
+
+
+@st.cache_resource(show_spinner=False)
+def feature_cache() -> FeatureCache:
+    """Return the features of pictures, shared by everybody who has the same picture."""
+    from core.features.cache import FeatureCache
+
+    return FeatureCache(store(), settings().embedding_memory_mb, settings().embedding_store_mb)
 
 
 def is_private(access: str, headers: Mapping[str, str]) -> bool:

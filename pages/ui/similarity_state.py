@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.features.cache import Featured
     from core.features.similarity import UnitGrid
     from core.features.unrelated import Unrelated
     from core.features.values import FeatureOptions, ImageFeatures
+    from core.features.workflow import SimilarResult
     from core.images import ImageInput
     from core.registry import ModelSpec
     from db.records import RunRecord
@@ -128,18 +128,15 @@ class Pair:
     """The same picture as `first` where it is compared with itself."""
     spec: ModelSpec
     options: FeatureOptions
-    featured: tuple[Featured, Featured]
-    """Features of both, and what it took to get them."""
-    grids: tuple[UnitGrid, UnitGrid]
-    """The same at unit length."""
-    unrelated: Unrelated
-    """What pictures that have nothing to do with these look like to the model, without these."""
+    features: tuple[ImageFeatures, ImageFeatures]
+    """Features of both."""
+    result: SimilarResult
+    """What was stored: the patches of both at unit length, the pictures as a whole, and how long it took."""
+    unrelated: Unrelated | None
+    """What pictures that have nothing to do with these look like to the model, without these; None while
+    that was not computed."""
     matrix: NDArray[np.float64] | None
     """3 3: the true place in the second picture of points (x, y, 1) of the first; None where not known."""
-    device: str
-    """Device and why that one, as it is shown."""
-    run_id: str | None
-    """The stored run; None where nothing was stored."""
     reopened: RunRecord | None = None
     """The stored run that this repeats, which was not stored again."""
     asked: Asked = field(default_factory=Asked)
@@ -150,14 +147,9 @@ class Pair:
         return self.first.sha256 == self.second.sha256
 
     @property
-    def first_features(self) -> ImageFeatures:
-        """Of the first picture."""
-        return self.featured[0].features
-
-    @property
-    def second_features(self) -> ImageFeatures:
-        """Of the second picture."""
-        return self.featured[1].features
+    def run_id(self) -> str | None:
+        """Id of the stored run; None where nothing was stored."""
+        return self.reopened.id if self.reopened else self.result.run_id
 
     def image(self, side: Side) -> ImageInput:
         """Return one of the pictures."""
@@ -165,7 +157,7 @@ class Pair:
 
     def grid(self, side: Side) -> UnitGrid:
         """Return the patches of one of the pictures."""
-        return self.grids[SIDES.index(side)]
+        return self.result.first if side == "first" else self.result.second
 
     @property
     def source(self) -> UnitGrid:

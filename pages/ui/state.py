@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pages.ui.segment_evaluate import Evaluated
     from pages.ui.segment_everything import Found
     from pages.ui.segment_state import Work
+    from pages.ui.similarity_state import Asked, Pair
 
 T = TypeVar("T")
 
@@ -52,11 +53,17 @@ VISITOR: Slot[str] = Slot("visitor")
 UPLOADED: Slot[ImageInput] = Slot("uploaded_picture")
 """The last picture uploaded in this session."""
 
+UPLOADED_SECOND: Slot[ImageInput] = Slot("uploaded_second_picture")
+"""The last picture uploaded where a page takes a second one."""
+
 PHOTOGRAPHED: Slot[ImageInput] = Slot("camera_picture")
 """The last picture taken with the camera in this session."""
 
 REOPENED_PICTURE: Slot[ImageInput] = Slot("reopened_picture")
 """The picture of a run that was opened again."""
+
+REOPENED_SECOND: Slot[ImageInput] = Slot("reopened_second_picture")
+"""The second picture of a run that was opened again."""
 
 ATTENTION: Slot[Shown] = Slot("attention_result")
 """The last attention result, with what it was made from."""
@@ -81,6 +88,18 @@ EVALUATED: Slot[Evaluated] = Slot("segment_evaluated")
 
 REPLAYED: Slot[Replayed] = Slot("segment_replayed")
 """The last replay of prompts on another model."""
+
+SIMILARITY: Slot[Pair] = Slot("similarity_pair")
+"""The two pictures that are compared in this session."""
+
+SIMILARITY_ASKED: Slot[Asked] = Slot("similarity_asked")
+"""What is asked of them."""
+
+SIMILARITY_START: Slot[tuple[str, bytes]] = Slot("similarity_start")
+"""A mask handed over as a query by another page: digest of its picture, and the mask as a PNG file."""
+
+SIMILARITY_VIEW: Slot[tuple[str, Asked]] = Slot("similarity_view")
+"""The run and query that the store was last told of."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
 """The run and view that the store was last told of."""
