@@ -1,4 +1,4 @@
-"""The use cases: two pictures compared, a model's matches scored; a run of each.
+"""The use cases: features of pictures, two pictures compared, a model's matches scored; a run of each.
 
 What the cache holds needs no model. A run begins when its features are there or its model is: a model that
 cannot be loaded leaves no run.
@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.features.cache import FeatureCache, Featured, revision_of
 from core.features.export import matches_json
 from core.features.image_similarity import ImageSimilarity, image_similarity
-from core.features.kinds import EVALUATION, SIMILARITY
+from core.features.kinds import EVALUATION, FEATURES, SIMILARITY
 from core.features.matching import Match, QueryAnswer, ask, matches
 from core.features.nearest import correspond
 from core.features.pck import ALPHAS, PairScores, score_pairs
@@ -68,6 +68,49 @@ class SimilarResult:
     device_reason: str
     run_id: str | None = field(default=None)
     """None where the run was not stored."""
+
+
+def featured(
+    images: Sequence[ImageInput],
+    spec: ModelSpec,
+    *,
+    cache: FeatureCache,
+    pool: ModelPool,
+    sink: RunSink | None,
+    owner: str,
+    options: FeatureOptions = DEFAULT,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[tuple[Featured, ...], tuple[str | None, ...]]:
+    """Return the features of each picture, and the id of its run; None where it was not stored.
+
+    A run keeps no features: they are in the cache's store, or computed again.
+
+    Raises:
+        InputError: The model cannot give such features, or gives no answer.
+    """
+    draft = _draft(FEATURES, spec, pool, owner, {"options": options.as_json()})
+    failing = replace(draft, inputs=(RunInput("picture", images[0]),)) if len(images) == 1 else draft
+    with recorded_failure(sink, failing, lambda: _is_loaded(spec, pool)):
+        found = cache.get_many(spec, images, options, pool, progress)
+    if sink is None:
+        return found, (None,) * len(found)
+    runs = (_features_run(draft, image, one) for image, one in zip(images, found, strict=True))
+    return found, tuple(sink.record(run) for run in runs)
+
+
+def _features_run(draft: RunDraft, image: ImageInput, found: Featured) -> RunDraft:
+    rows, columns, dim = found.features.patches.shape
+    return replace(
+        draft,
+        inputs=(RunInput("picture", image),),
+        duration_ms=found.ms,
+        parameters=dict(draft.parameters) | {"features": found.source},
+        metrics=[
+            Metric("load_ms", found.load_ms, "ms"),
+            Metric("model_ms", found.model_ms, "ms"),
+            *(Metric("rows", rows), Metric("columns", columns), Metric("dim", dim)),
+        ],
+    )
 
 
 def similar(
