@@ -13,6 +13,8 @@ LIGHT = (
     "core.samples",
     "core.scenes",
     "core.registry",
+    "core.features.values",
+    "core.features.cache",
     "core.cli",
     "db",
     *sorted(f"core.charts.{path.stem}" for path in (ROOT / "core" / "charts").glob("*.py")),
