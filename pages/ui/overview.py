@@ -26,6 +26,12 @@ def starting_points() -> None:
             ":material/center_focus_strong:",
         ),
         (
+            "pages/patch_similarity.py",
+            "Find the matching place",
+            "Click a patch in one picture and see what is like it in another, and how far to trust it.",
+            ":material/compare:",
+        ),
+        (
             "pages/segment_anything.py",
             "Segment what you click",
             "Click an object, correct its mask, see how good it is, and take it away in any format.",

@@ -11,6 +11,7 @@ def app_pages() -> dict[str, list[st.Page]]:
         ],
         "Look inside": [
             st.Page("pages/attention_maps.py", title="Attention maps", icon=":material/center_focus_strong:"),
+            st.Page("pages/patch_similarity.py", title="Patch similarity", icon=":material/compare:"),
             st.Page("pages/segment_anything.py", title="Segment anything", icon=":material/ads_click:"),
         ],
         "Decide": [

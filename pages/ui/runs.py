@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.features.kinds import SIMILARITY
 from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from db.records import RunSummary
 from pages.ui.text import browser_zone
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PAGES = {
     "attention": "pages/attention_maps.py",
     "classification": "pages/attention_maps.py",
+    SIMILARITY: "pages/patch_similarity.py",
     ANSWER: "pages/segment_anything.py",
     EVERYTHING: "pages/segment_anything.py",
     EVALUATION: "pages/segment_anything.py",

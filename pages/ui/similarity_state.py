@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from core.errors import InputError
-from core.features.query import Direction, Patch, PatchQuery, moved
+from core.features.query import Direction, Patch, PatchQuery, moved, patch_centres
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.features.values import FeatureOptions, ImageFeatures
     from core.features.workflow import SimilarResult
     from core.images import ImageInput
+    from core.preprocess import Frame
     from core.registry import ModelSpec
     from db.records import RunRecord
 
@@ -85,6 +86,18 @@ class Asked:
             return self
         return replace(self, include=moved(self.query, direction, grid).include, corner=None)
 
+    def on(self, before: Frame, now: Frame) -> Asked:
+        """Return it for the same places where the picture is cut into other patches."""
+        if before == now or not self.include:
+            return self
+        centres = patch_centres(before)
+        include, exclude = (
+            tuple(dict.fromkeys(now.patch_at(*centres[patch].tolist()) for patch in patches))
+            for patches in (self.include, self.exclude)
+        )
+        exclude = tuple(patch for patch in exclude if patch not in include)
+        return replace(self, include=include, exclude=exclude, corner=None)
+
     def as_mode(self, mode: Mode) -> Asked:
         """Return it for clicks that mean something else; one patch keeps the last of several."""
         kept = self.include[-1:] if mode == "one" else self.include
@@ -135,6 +148,8 @@ class Pair:
     unrelated: Unrelated | None
     """What pictures that have nothing to do with these look like to the model, without these; None while
     that was not computed."""
+    unrelated_ms: float
+    """How long that took just now, in milliseconds; about 0 where it was kept."""
     matrix: NDArray[np.float64] | None
     """3 3: the true place in the second picture of points (x, y, 1) of the first; None where not known."""
     reopened: RunRecord | None = None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from core.features.nearest import Correspondence
+    from core.features.workflow import SimilarResult
     from core.images import ImageInput
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
@@ -89,16 +91,19 @@ EVALUATED: Slot[Evaluated] = Slot("segment_evaluated")
 REPLAYED: Slot[Replayed] = Slot("segment_replayed")
 """The last replay of prompts on another model."""
 
-SIMILARITY: Slot[Pair] = Slot("similarity_pair")
+SIMILARITY: Slot[Pair] = Slot("compared_pair")
 """The two pictures that are compared in this session."""
 
-SIMILARITY_ASKED: Slot[Asked] = Slot("similarity_asked")
+SIMILARITY_ASKED: Slot[Asked] = Slot("compared_asked")
 """What is asked of them."""
 
-SIMILARITY_START: Slot[tuple[str, bytes]] = Slot("similarity_start")
+SIMILARITY_NEIGHBOURS: Slot[tuple[SimilarResult, Correspondence]] = Slot("compared_neighbours")
+"""The nearest neighbours of all patches of a comparison."""
+
+SIMILARITY_START: Slot[tuple[str, bytes]] = Slot("compared_start")
 """A mask handed over as a query by another page: digest of its picture, and the mask as a PNG file."""
 
-SIMILARITY_VIEW: Slot[tuple[str, Asked]] = Slot("similarity_view")
+SIMILARITY_VIEW: Slot[tuple[str, Asked]] = Slot("compared_view")
 """The run and query that the store was last told of."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")

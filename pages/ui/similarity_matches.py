@@ -1,0 +1,116 @@
+"""The best mutual pairs of both pictures, as lines from one to the other and as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from core.charts.similarity import lines_figure, lines_info
+from core.features.matching import matches
+from core.features.nearest import Correspondence, correspond
+from pages.ui import state
+from pages.ui.similarity_draw import shown_picture
+from pages.ui.similarity_inputs import PAGE
+from pages.ui.similarity_state import Pair
+
+if TYPE_CHECKING:
+    from core.features.matching import Match
+    from pages.ui.similarity_view import Answered
+
+STORED = 20
+"""Pairs that every run has."""
+MOST = 50
+LINES_PX = 440
+
+
+def lines(found: Answered) -> tuple[Match, ...]:
+    """Draw the pairs and return them."""
+    pair = found.pair
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.markdown("**What corresponds**", width="content")
+        n = st.slider(
+            "Best mutual pairs",
+            0,
+            MOST,
+            STORED,
+            key=f"{PAGE}_pairs",
+            persist_state="session",
+            width=260,
+            help="Patches that are each other's nearest neighbours, the most similar first, spread over the "
+            "first picture.",
+        )
+    chosen = _chosen(pair, n)
+    if not chosen:
+        if n:
+            st.caption("No two patches are each other's nearest neighbours.")
+        return ()
+    st.plotly_chart(
+        lines_figure(
+            lines_info(pair.first, pair.second, chosen),
+            (shown_picture(pair.first.sha256, pair.first), shown_picture(pair.second.sha256, pair.second)),
+            colour_map=found.view.colour_map,
+            height_px=LINES_PX,
+        ),
+        key=f"{PAGE}_lines_chart",
+        config={"displayModeBar": False},
+        alt=f"The {len(chosen)} best mutual pairs as lines between both pictures",
+    )
+    if len(chosen) < n:
+        st.caption(f"There are {len(chosen)} mutual pairs in all.")
+    with st.expander(f"The {len(chosen)} pairs as a table", icon=":material/table:"):
+        _table(chosen)
+    return chosen
+
+
+def _chosen(pair: Pair, n: int) -> tuple[Match, ...]:
+    if n == 0:
+        return ()
+    if n == STORED and len(pair.result.matches) == STORED:
+        return pair.result.matches
+    return matches(
+        pair.result.first,
+        pair.result.second,
+        n,
+        found=_neighbours(pair),
+        apart=pair.is_self,
+        unrelated=pair.unrelated,
+    )
+
+
+def _neighbours(pair: Pair) -> Correspondence:
+    """Return the nearest neighbours of all patches, found once for two pictures."""
+    held = state.SIMILARITY_NEIGHBOURS.get()
+    if held is None or held[0] is not pair.result:
+        found = correspond(pair.result.first, pair.result.second, apart=pair.is_self)
+        held = state.SIMILARITY_NEIGHBOURS.set((pair.result, found))
+    return held[1]
+
+
+def _table(chosen: tuple[Match, ...]) -> None:
+    rows = [
+        (
+            rank,
+            *match.first_xy,
+            *match.second_xy,
+            match.score,
+            match.margin,
+            match.others_percentile,
+            match.unrelated_percentile,
+        )
+        for rank, match in enumerate(chosen, start=1)
+    ]
+    places = ["First x", "First y", "Second x", "Second y"]
+    names = ["Rank", *places, "Similarity", "Margin", "Others", "Unrelated"]
+    number = st.column_config.NumberColumn
+    config = {name: number(format="%.0f px") for name in places}
+    config |= {name: number(format="%.3f") for name in names[5:7]}
+    config |= {name: number(format="%.1f", help=f"Percentile among {said}") for name, said in _PERCENTILES}
+    st.dataframe(pd.DataFrame(rows, columns=names), hide_index=True, column_config=config, alt="Mutual pairs")
+
+
+_PERCENTILES = (
+    ("Others", "the similarities to all other patches of the second picture"),
+    ("Unrelated", "the similarities to patches of unrelated pictures"),
+)
