@@ -7,7 +7,7 @@ from pages.ui.layout import page_head
 from pages.ui.models import model_picker
 from pages.ui.session import feature_cache
 from pages.ui.similarity_inputs import PAGE, options_picker, two_pictures
-from pages.ui.similarity_run import current_pair, open_requested_run
+from pages.ui.similarity_run import compare_with_unrelated, current_pair, open_requested_run
 from pages.ui.similarity_view import workspace
 
 page_head(
@@ -31,5 +31,8 @@ with page_errors():
     if pictures is None:
         st.info("Choose both pictures above; the maps appear here.", icon=":material/image:")
         st.stop()
-    current_pair(*pictures, spec, options, requested)
+    pair = current_pair(*pictures, spec, options, requested)
     workspace()
+    if pair.unrelated is None and spec.source == "shipped":  # small, so it is not asked for; after the result
+        compare_with_unrelated(pair)
+        st.rerun()

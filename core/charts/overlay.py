@@ -42,7 +42,8 @@ def overlay_png(
         limits: Ends of the colour scale; None are the smallest and the largest value.
     """
     low, high = limits or (float(values.min()), float(values.max()))
-    scaled = (values.clip(low, high) - low) * np.float32(255 / ((high - low) or 1))
+    clipped: NDArray[np.float32] = np.clip(values, np.float32(low), np.float32(high))
+    scaled = (clipped - low) * np.float32(255 / ((high - low) or 1))
     pixels = to_picture(scaled, frame, image.width, image.height, smooth=smooth)  # H W
     seen = ~np.isnan(pixels)
     index = np.where(seen, np.round(pixels), 0).astype(np.uint8)

@@ -111,6 +111,6 @@ def _table(chosen: tuple[Match, ...]) -> None:
 
 
 _PERCENTILES = (
-    ("Others", "the similarities to all other patches of the second picture"),
+    ("Others", "the similarities of the patch to all others of its own picture"),
     ("Unrelated", "the similarities to patches of unrelated pictures"),
 )

@@ -7,7 +7,6 @@ last comparison of this session. A click only asks what is held.
 from __future__ import annotations
 
 import io
-import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from PIL import Image
 from core.errors import InputError
 from core.features.query import PatchQuery, patch_centres
 from core.features.values import FeatureOptions
-from core.recording import ms_since
 from core.samples import PAIR_PREFIX, scene_pair
 from db.errors import RunNotFoundError
 from pages.ui import state
@@ -130,9 +128,7 @@ def _compare(
     from core.features.workflow import similar
 
     with st.spinner(_waiting(spec), show_time=True):
-        started = time.perf_counter()
-        background = _background(spec, options, wait=spec.source == "shipped")
-        background_ms = ms_since(started)
+        background = _backgrounds().get(_key(spec, options))
         result = similar(
             first,
             second,
@@ -153,8 +149,7 @@ def _compare(
         options,
         (found[0].features, found[1].features),
         result,
-        background.without(first.sha256, second.sha256) if background else None,
-        background_ms,
+        _without(background, first, second),
         known_warp(first, second),
         repeated,
     )
@@ -245,14 +240,22 @@ def _backgrounds() -> OrderedDict[Key, Unrelated]:
     return OrderedDict()
 
 
-def _background(spec: ModelSpec, options: FeatureOptions, *, wait: bool) -> Unrelated | None:
-    """Return what unrelated pictures look like to a model; None where that is neither kept nor waited for."""
-    kept, key = _backgrounds(), (spec.id, spec.revision, options)
-    if key not in kept and wait:
-        kept[key] = _gathered(spec, options)
+def _key(spec: ModelSpec, options: FeatureOptions) -> Key:
+    return spec.id, spec.revision, options
+
+
+def compare_with_unrelated(pair: Pair) -> None:
+    """Compute what unrelated pictures look like to the model, for this comparison and later ones."""
+    kept, key = _backgrounds(), _key(pair.spec, pair.options)
+    if key not in kept:
+        kept[key] = _gathered(pair.spec, pair.options)
         while len(kept) > KEPT_BACKGROUNDS:
             kept.popitem(last=False)
-    return kept.get(key)
+    state.SIMILARITY.set(replace(pair, unrelated=_without(kept[key], pair.first, pair.second)))
+
+
+def _without(background: Unrelated | None, *images: ImageInput) -> Unrelated | None:
+    return background.without(*(image.sha256 for image in images)) if background else None
 
 
 def _gathered(spec: ModelSpec, options: FeatureOptions) -> Unrelated:
@@ -266,13 +269,6 @@ def _gathered(spec: ModelSpec, options: FeatureOptions) -> Unrelated:
     found = gather(spec, options, cache=feature_cache(), pool=model_pool(), progress=told)
     bar.empty()
     return found
-
-
-def compare_with_unrelated(pair: Pair) -> None:
-    """Compute what unrelated pictures look like to the model, for this comparison and later ones."""
-    found = _background(pair.spec, pair.options, wait=True)
-    if found is not None:
-        state.SIMILARITY.set(replace(pair, unrelated=found.without(pair.first.sha256, pair.second.sha256)))
 
 
 def background_ms(pair: Pair) -> float | None:

@@ -148,8 +148,6 @@ class Pair:
     unrelated: Unrelated | None
     """What pictures that have nothing to do with these look like to the model, without these; None while
     that was not computed."""
-    unrelated_ms: float
-    """How long that took just now, in milliseconds; about 0 where it was kept."""
     matrix: NDArray[np.float64] | None
     """3 3: the true place in the second picture of points (x, y, 1) of the first; None where not known."""
     reopened: RunRecord | None = None

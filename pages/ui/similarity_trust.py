@@ -89,7 +89,7 @@ def _trust(found: Answered, answer: QueryAnswer) -> None:
     st.caption(said.sentence)
     frame = pd.DataFrame(_marks(found, answer), columns=["Mark", "Value"])
     st.dataframe(frame, hide_index=True, alt="Marks of trust of the best match")
-    if found.pair.unrelated is None:
+    if found.pair.unrelated is None and found.pair.spec.source != "shipped":
         took = background_ms(found.pair)
         note = f", about {milliseconds(took)}" if took else ""
         st.button(
@@ -102,7 +102,7 @@ def _trust(found: Answered, answer: QueryAnswer) -> None:
 
 def _marks(found: Answered, answer: QueryAnswer) -> list[tuple[str, str]]:
     match, n = answer.match, answer.unrelated.n if answer.unrelated else None
-    others = f"(n = {answer.others.n})" if answer.others else ""
+    others = f"(n = {answer.others.n} patches)" if answer.others else ""
     margin = MISSING if match.margin is None else f"{match.margin:.3f} (beyond {found.view.radius} patches)"
     cycle = f"{match.cycle_error_patches:.1f} patches, {match.cycle_error_px:.0f} px"
     return [
@@ -110,7 +110,7 @@ def _marks(found: Answered, answer: QueryAnswer) -> list[tuple[str, str]]:
         ("Mutual nearest neighbours", "yes" if match.mutual else "no"),
         ("Ahead of the second best place", margin),
         ("There and back ends away by", cycle),
-        ("Percentile among the other patches there", f"{_rank(match.others_percentile)} {others}"),
+        ("Percentile among the query's own picture", f"{_rank(match.others_percentile)} {others}"),
         (
             "Percentile among unrelated pictures",
             MISSING if n is None else f"{_rank(match.unrelated_percentile)} (n = {n} patches)",

@@ -271,8 +271,6 @@ def workspace() -> None:
 def _footer(found: Answered, draw_ms: float) -> None:
     pair, times = found.pair, found.pair.result.times
     parts = {"load": times.load_ms, "model": times.model_ms}
-    if pair.unrelated_ms > 1:
-        parts["unrelated pictures"] = pair.unrelated_ms
     parts |= {"similarity": times.similarity_ms + found.ms, "draw": draw_ms}
     sources = dict.fromkeys(times.sources)
     note = "· features " + " and ".join(_SOURCES[source] for source in sources)
