@@ -62,6 +62,8 @@ class PointErrors(NamedTuple):
     """N: from the prediction to the truth."""
     least_px: NDArray[np.float64]
     """N: from the nearest centre of any patch to the truth."""
+    still_px: NDArray[np.float64]
+    """N: from the key point's own place in the first picture to the truth."""
     chance: NDArray[np.float64]
     """N and `ALPHAS`: the share of patches that are correct."""
     chance_px: NDArray[np.float64]
@@ -79,6 +81,8 @@ class PckScore:
     pck: tuple[float, ...]
     chance: tuple[float, ...]
     """What a patch chosen blindly would score."""
+    same_place: tuple[float, ...]
+    """What guessing that nothing moved would score: features of place alone bring a model that far."""
     best_possible: tuple[float, ...]
     """What the nearest patch would score: the grid allows no more."""
     mean_error_px: float
@@ -88,7 +92,7 @@ class PckScore:
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers by name, shares by alpha."""
-        by_alpha = ("pck", "chance", "best_possible")
+        by_alpha = ("pck", "chance", "same_place", "best_possible")
         return asdict(self) | {
             name: {str(alpha): share for alpha, share in zip(ALPHAS, getattr(self, name), strict=True)}
             for name in by_alpha
@@ -122,6 +126,7 @@ def point_errors(first: UnitGrid, second: UnitGrid, truth: KeyPoints) -> PointEr
     return PointErrors(
         np.hypot(*(predicted - truth.xy).T),
         np.array(least),
+        np.hypot(*(patch_centres(first.frame).reshape(-1, 2)[truth.patches] - truth.xy).T),
         np.reshape(chance, (-1, len(ALPHAS))),
         np.array(mean),
         truth.longer_px,
@@ -137,24 +142,26 @@ def pck(errors: Sequence[PointErrors]) -> PckScore:
     points = sum(len(one.error_px) for one in errors)
     if not points:
         raise InputError("No patch of the pairs is a key point.", "Take more pairs, or a larger input.")
-    error, least, longer = (
-        np.concatenate(parts)
-        for parts in (
-            [one.error_px for one in errors],
-            [one.least_px for one in errors],
-            [np.full(len(one.error_px), one.longer_px) for one in errors],
-        )
+    error, least, still = (
+        np.concatenate([getattr(one, name) for one in errors])
+        for name in ("error_px", "least_px", "still_px")
     )
+    longer = np.concatenate([np.full(len(one.error_px), one.longer_px) for one in errors])
     chance = np.concatenate([one.chance for one in errors]).mean(axis=0)
     return PckScore(
         pairs=len(errors),
         points=points,
-        pck=tuple(float((error <= alpha * longer).mean()) for alpha in ALPHAS),
+        pck=_shares(error / longer),
         chance=tuple(map(float, chance)),
-        best_possible=tuple(float((least <= alpha * longer).mean()) for alpha in ALPHAS),
+        same_place=_shares(still / longer),
+        best_possible=_shares(least / longer),
         mean_error_px=float(error.mean()),
         chance_error_px=float(np.concatenate([one.chance_px for one in errors]).mean()),
     )
+
+
+def _shares(relative: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float((relative <= alpha).mean()) for alpha in ALPHAS)
 
 
 # The truth

@@ -48,6 +48,7 @@ def test_scores_by_hand() -> None:
     assert (score.pairs, score.points) == (1, 2)
     assert score.pck == (0.5, 0.5)
     assert score.best_possible == (0.5, 1)
+    assert score.same_place == (0.5, 0.5)  # the patches' own places are those predicted
     assert score.chance == (0.25, 0.5)  # of two patches: one and none at 5, one and one at 10
     assert score.mean_error_px == pytest.approx((4 + side) / 2)
     assert score.chance_error_px == pytest.approx((4 + far + 8 + side) / 4)
@@ -78,6 +79,7 @@ def test_one_to_one_patches_score_everything() -> None:
     assert score.points > 5
     assert score.pck == score.best_possible == (1, 1)
     assert score.mean_error_px < 1e-6
+    assert score.same_place == (0, 0)  # everything moved by 36 pixels, more than a tenth
     assert max(score.chance) < 0.1
     found = correspond(first, second)
     assert found.mutual[truth.patches].all()  # so going there and back ends where it began
