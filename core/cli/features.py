@@ -8,17 +8,21 @@ import typer
 from core.checkpoints import write_atomically
 from core.cli.shared import (
     Answer,
+    FacetOption,
     JsonOption,
+    LayerOption,
     ModelOption,
     NoStoreOption,
     PictureArgument,
+    SizeOption,
+    StrideOption,
     model_pool,
     new_file,
     read_picture,
     run_store,
     writing,
 )
-from core.features.values import Facet, FeatureOptions
+from core.features.values import FeatureOptions
 from core.registry import resolve
 from core.runs import LOCAL_OWNER
 from core.settings import settings
@@ -37,15 +41,10 @@ def write_features(
             help="Where the features go: patches_0 and cls_0 of the first picture, and so on; float16.",
         ),
     ],
-    layer: Annotated[int, typer.Option(help="From 0; -1 is the last.")] = -1,
-    facet: Annotated[Facet, typer.Option(help="What is read in the layer.")] = "token",
-    stride: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Between neighbouring patches; below the patch they overlap."),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(metavar="PX", help="Shorter side of the model's input; its own if left out.")
-    ] = None,
+    layer: LayerOption = -1,
+    facet: FacetOption = "token",
+    stride: StrideOption = None,
+    size: SizeOption = None,
     as_json: JsonOption = False,
     no_store: NoStoreOption = False,
 ) -> Answer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import InputError
+from core.features.values import Facet
 from core.images import ImageInput, Limits, check_size, decode
 from core.samples import load_sample
 from core.settings import settings
@@ -27,6 +28,18 @@ PictureArgument = typer.Argument(
     metavar="IMAGE", help=f"A file, or {SAMPLE_PREFIX}ID as in {SAMPLE_PREFIX}astronaut."
 )
 ModelOption = Annotated[str, typer.Option("--model", metavar="ID", help="An id that `models` lists.")]
+LayerOption = Annotated[int, typer.Option("--layer", help="From 0; -1 is the last.")]
+FacetOption = Annotated[Facet, typer.Option("--facet", help="What is read in the layer.")]
+StrideOption = Annotated[
+    int | None,
+    typer.Option(
+        "--stride", metavar="PX", help="Between neighbouring patches; below the patch they overlap."
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option("--size", metavar="PX", help="Shorter side of the model's input; its own if left out."),
+]
 
 
 @dataclass(frozen=True, slots=True)

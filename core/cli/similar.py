@@ -9,10 +9,14 @@ import typer
 from core.checkpoints import write_atomically
 from core.cli.shared import (
     Answer,
+    FacetOption,
     JsonOption,
+    LayerOption,
     ModelOption,
     NoStoreOption,
     PictureArgument,
+    SizeOption,
+    StrideOption,
     model_pool,
     new_file,
     read_picture,
@@ -21,7 +25,7 @@ from core.cli.shared import (
 )
 from core.errors import InputError
 from core.features.query import PatchQuery
-from core.features.values import Facet, FeatureOptions
+from core.features.values import FeatureOptions
 from core.images import ImageInput
 from core.registry import ModelSpec, resolve
 from core.runs import LOCAL_OWNER
@@ -51,15 +55,10 @@ def compare_pictures(
     matches: Annotated[
         int, typer.Option(metavar="N", min=0, help="Mutual pairs, spread over IMAGE_A, best first.")
     ] = 20,
-    layer: Annotated[int, typer.Option(help="From 0; -1 is the last.")] = -1,
-    facet: Annotated[Facet, typer.Option(help="What is read in the layer.")] = "token",
-    stride: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Between neighbouring patches; below the patch they overlap."),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(metavar="PX", help="Shorter side of the model's input; its own if left out.")
-    ] = None,
+    layer: LayerOption = -1,
+    facet: FacetOption = "token",
+    stride: StrideOption = None,
+    size: SizeOption = None,
     background: Annotated[
         bool,
         typer.Option(
