@@ -216,15 +216,6 @@ def _draw_edges(figure: go.Figure, edges: list[Box], colour: str, width: float =
 
 
 def _draw_marks(figure: go.Figure, info: SimilarityInfo) -> None:
-    if info.truth is not None:
-        figure.add_scatter(
-            x=[info.truth[0]],
-            y=[info.truth[1]],
-            mode="markers",
-            marker={"symbol": "cross", "size": 15, "color": TRUTH, "line": {"color": "white", "width": 1.5}},
-            hoverinfo="skip",
-            name="true place",
-        )
     if info.marks:
         figure.add_scatter(
             x=[mark.xy[0] for mark in info.marks],
@@ -235,6 +226,15 @@ def _draw_marks(figure: go.Figure, info: SimilarityInfo) -> None:
             textfont={"size": 11, "color": "#222222"},
             hoverinfo="skip",
             name="best places",
+        )
+    if info.truth is not None:
+        figure.add_scatter(
+            x=[info.truth[0]],
+            y=[info.truth[1]],
+            mode="markers",
+            marker={"symbol": "x", "size": 11, "color": TRUTH, "line": {"color": "white", "width": 1.5}},
+            hoverinfo="skip",
+            name="true place",
         )
 
 

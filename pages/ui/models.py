@@ -12,7 +12,7 @@ TYPED = (
 )
 
 
-def model_picker(page: str, task: str, label: str = "Model") -> ModelSpec:
+def model_picker(page: str, task: str, label: str = "Model", first: str = "") -> ModelSpec:
     """Draw the picker and return the chosen model's facts. Models ready on this machine come first.
 
     Ids can be typed on a private machine only: a visitor of a public one must not make it read its files or
@@ -22,6 +22,7 @@ def model_picker(page: str, task: str, label: str = "Model") -> ModelSpec:
         page: Prefix of the widget key.
         task: Only models that can do it are listed.
         label: Name of the model on the page.
+        first: Id of the model to start with, where it is there.
 
     Raises:
         InputError: A typed id is unknown; the message offers the nearest names.
@@ -29,7 +30,10 @@ def model_picker(page: str, task: str, label: str = "Model") -> ModelSpec:
     private = on_private_machine()
     listed = {spec.id: spec for spec in catalog() if task in spec.tasks}
     ready = {spec_id for spec_id, spec in listed.items() if available(spec)}
-    order = sorted(listed, key=lambda spec_id: (spec_id not in ready, listed[spec_id].source != "shipped"))
+    order = sorted(
+        listed,
+        key=lambda spec_id: (spec_id not in ready, spec_id != first, listed[spec_id].source != "shipped"),
+    )
     chosen = st.selectbox(
         label,
         order,

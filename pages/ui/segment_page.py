@@ -15,6 +15,7 @@ from pages.ui.segment_panel import mask_choice, object_list, prompt_list, scores
 from pages.ui.segment_run import PAGE, answer_all, known_truths
 from pages.ui.segment_state import Work
 from pages.ui.segment_view import canvas, display_options, draw_all, fit_canvas, looks, take_clicks, tools
+from pages.ui.similarity_handover import find_elsewhere
 
 
 @st.fragment
@@ -41,6 +42,7 @@ def workspace(work: Work, image: ImageInput, spec: ModelSpec) -> None:
             mask_choice(work, image, drawn, look)
             prompt_list(work)
             scores(work, drawn, known_truths(image))
+            find_elsewhere(image, drawn.of(work.edited))
         _footer(work, drawn.draw_ms)
 
 

@@ -33,11 +33,12 @@ def charts(found: Answered) -> float:
     """Draw the pictures; return how long that took here, in milliseconds."""
     pair = found.pair
     columns = st.columns(1 if pair.is_self else 2, gap="medium")
-    with columns[0]:
+    places = [column.container() for column in columns]
+    with columns[0]:  # under the picture, where what measures takes no room from it
         width = column_width(f"{PAGE}_width") or 560
     started = time.perf_counter()
-    for side, column in zip(SIDES, columns, strict=False):
-        with column:
+    for side, place in zip(SIDES, places, strict=False):
+        with place:
             st.caption(_caption(pair, side))
             _chart(found, side, width)
     return (time.perf_counter() - started) * 1000

@@ -22,6 +22,8 @@ PAGE = "similarity"
 FIRST_PICKER, SECOND_PICKER = f"{PAGE}_first", f"{PAGE}{SECOND}"
 PICTURES = f"{PAGE}_pictures"
 SCENE_PAIR, TWO, ITSELF = "Scene pair", "Two pictures", "One with itself"
+FIRST_MODEL = "shipped/dino-scenes"
+"""What the page starts with, where it is there: trained to describe, not to name."""
 FIRST_SCENE = 6
 """A pair with large things in it, of which the shipped models find most places again."""
 OWN_SIZE = "the model's own"
@@ -52,12 +54,12 @@ def two_pictures() -> tuple[ImageInput, ImageInput] | None:
     if kind == ITSELF:
         only = picture_picker(FIRST_PICKER)
         return None if only is None else (only, only)
+    if f"{SECOND_PICKER}_source" not in st.session_state:
+        _start_with_stereo_pair()
     left, right = st.columns(2, gap="medium")
     with left:
         first = picture_picker(FIRST_PICKER, "First picture")
     with right:
-        if f"{SECOND_PICKER}_source" not in st.session_state:
-            _start_with_stereo_pair()
         second = picture_picker(SECOND_PICKER, "Second picture")
     return None if first is None or second is None else (first, second)
 

@@ -37,12 +37,7 @@ MODE_BUTTONS: tuple[tuple[Mode, str, str, str], ...] = (
     ),
     ("box", "Box", ":material/select:", "Two clicks on opposite corners."),
 )
-ARROWS: tuple[tuple[Direction, str], ...] = (
-    ("left", ":material/arrow_back:"),
-    ("up", ":material/arrow_upward:"),
-    ("down", ":material/arrow_downward:"),
-    ("right", ":material/arrow_forward:"),
-)
+ARROWS: tuple[Direction, ...] = ("left", "up", "down", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +73,9 @@ def tool_bar(pair: Pair) -> None:
             st.badge("Mask from Segment anything", icon=":material/ads_click:")
         if asked.mode == "several":
             _signs(pair)
-        for direction, icon in ARROWS:
+        for direction in ARROWS:
             st.button(
-                "",
-                icon=icon,
+                direction.capitalize(),
                 key=f"{PAGE}_{direction}",
                 type="tertiary",
                 shortcut=direction,
