@@ -6,11 +6,12 @@
                      │ ├──< run_artifact >── artifact          bytes, stored once by their SHA-256
                      │ └─── worker             the process, while the run is going
 
-    derived          bytes that can be computed again, by what they were computed from; of no run
+    image ──< vector   what a model makes of a picture as a whole, for the search
+    derived            bytes that can be computed again, by what they were computed from; of no run
 
 A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
-runs and go when the last run that refers to them goes (`Store.delete`). Derived values go when others, more
-recently used, need their room (`Store.keep_derived`).
+runs and go when the last run that refers to them goes (`Store.delete`); vectors go with their image. Derived
+values go when others, more recently used, need their room (`Store.keep_derived`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Text,
@@ -31,6 +33,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+BIG_ID = BigInteger().with_variant(Integer(), "sqlite")
+"""Of rows that are replaced often; SQLite numbers rows only where the type is called INTEGER."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -227,3 +231,24 @@ class Derived(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     used: Mapped[datetime]
     data: Mapped[bytes]  # the last column: SQLite reads and writes the others without going through it
+
+
+class Vector(Base):
+    """What a model makes of a picture as a whole. `space` says which model, weights and options.
+
+    A row never changes: a vector that is put again is a new row. So whoever has read up to an `id` finds
+    everything that is new behind it; writers are alone, or a smaller id might be committed later.
+    """
+
+    __tablename__ = "vector"
+    __table_args__ = (
+        CheckConstraint("length(space) = 64", name="space"),
+        UniqueConstraint("image_sha256", "space"),
+        Index("ix_vector_space_id", "space", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
+    space: Mapped[str]
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256", ondelete="CASCADE"))
+    data: Mapped[bytes]

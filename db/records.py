@@ -231,6 +231,17 @@ class KeptPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorRecord:
+    """What a model made of a picture as a whole."""
+
+    id: int
+    """Larger for one that was put later."""
+    sha256: str
+    """Of the picture."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs. Every field narrows; the empty filter is all runs of everybody.
 

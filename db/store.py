@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import exists, select
 
-from db import derived, queries, reading, upkeep, workers, writing
+from db import derived, queries, reading, upkeep, vectors, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
 from db.errors import InvalidRunError, RunNotFoundError, StoreDamagedError, StoreError, translated
 from db.migrations import migrate
@@ -27,6 +27,7 @@ from db.records import (
     RunFilter,
     RunRecord,
     RunSummary,
+    VectorRecord,
 )
 from db.rows import artifact_rows, clean_json, clean_text, metric_rows, outcome_row
 from db.writing import RunWriter
@@ -49,6 +50,7 @@ class Store:
       who may do everything.
     - **Stored once.** Equal pictures, files and environments are one row each, and go with the last run that
       refers to them.
+    - **Searched.** Vectors of pictures go with their picture. Who may see no run with a picture finds none.
     - **Derived.** Values that can be computed again are kept by a key, belong to no run, and go when their
       room is needed.
     - **Concurrent.** One store serves all threads of a process, and any number of processes may open the same
@@ -362,6 +364,46 @@ class Store:
         """
         with self._database.write(alone=True) as connection:
             derived.keep(connection, key, data, int(budget_mb * 1e6))
+
+    # Vectors of pictures
+
+    def vectors(self, space: str, *, after: int = 0, limit: int = CHUNK) -> tuple[VectorRecord, ...]:
+        """Return vectors of a space in the order in which they were put; whoever's the pictures are.
+
+        Args:
+            space: 64 hex digits that stand for the model, its weights and options.
+            after: The last id that is known; only newer ones are returned.
+        """
+        with self._database.read() as connection:
+            return vectors.load(connection, space, after, limit)
+
+    def put_vectors(self, space: str, by_picture: Mapping[str, bytes]) -> None:
+        """Keep vectors by the digests of their pictures, in the place of older ones.
+
+        Pictures that are not in the store, or no longer, are passed over.
+        """
+        with self._database.write(alone=True) as connection:
+            vectors.put(connection, space, by_picture)
+
+    def drop_vectors(self, space: str, sha256s: Collection[str]) -> None:
+        """Delete the vectors of pictures."""
+        with self._database.write() as connection:
+            vectors.drop(connection, space, sha256s)
+
+    def pictures_without_vector(self, space: str, owner: str | None) -> tuple[str, ...]:
+        """Return the digests of the kept pictures that `owner` may see and that have no vector there."""
+        with self._database.read() as connection:
+            return vectors.without(connection, space, owner)
+
+    def seen_pictures(self, owner: str | None) -> frozenset[str]:
+        """Return the digests of all pictures of the runs that `owner` may see."""
+        with self._database.read() as connection:
+            return vectors.seen(connection, owner)
+
+    def find_pictures(self, sha256s: Collection[str], owner: str | None) -> dict[str, KeptPicture]:
+        """Return those of at most `CHUNK` pictures that are kept and that `owner` may see, by digest."""
+        with self._database.read() as connection:
+            return vectors.find(connection, owner, sha256s)
 
     # For the operator
 

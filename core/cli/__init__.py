@@ -14,7 +14,7 @@ from contextlib import nullcontext, redirect_stdout
 import typer
 from typer.exceptions import TyperException
 
-from core.cli import attend, features, models, scenes, segment, similar, store, train
+from core.cli import attend, features, models, scenes, search, segment, similar, store, train
 from core.cli.shared import Answer
 from core.errors import InputError, VisionBenchError
 
@@ -42,6 +42,7 @@ app.command("classify")(models.classify_pictures)
 app.command("attend")(attend.attend_picture)
 app.command("features")(features.write_features)
 app.command("similar")(similar.compare_pictures)
+app.command("search")(search.search_stored)
 app.command("segment")(segment.segment_picture)
 app.command("segment-eval")(segment.evaluate_model)
 app.add_typer(train.app, name="train")

@@ -51,7 +51,7 @@ class Featured:
     model_ms: float
     """This picture's share of the time that the model took for its batch; 0 where this request ran none."""
     ms: float
-    """How long it took to find, to prepare and compute, or to wait for, in milliseconds; without `load_ms`."""
+    """How long it took to find, to prepare and compute, or to wait for, in ms; without `load_ms`."""
 
 
 class FeatureCache(DerivedCache[Key, ImageFeatures]):
@@ -94,6 +94,21 @@ class FeatureCache(DerivedCache[Key, ImageFeatures]):
             lambda: progress(next(told), len(by_key)) if progress else None,
         )
         return tuple(_featured(found[key], *spent.get(key, (0.0, 0.0))) for key in keys)
+
+    def kept(
+        self, sha256: str, model_id: str, revision: str, options: FeatureOptions
+    ) -> ImageFeatures | None:
+        """Return the features of a picture, known by its digest alone, where they are here; else None.
+
+        What is found in the store is not held: this is for going over many.
+        """
+        key = (sha256, model_id, revision, options)
+        with self._lock:
+            held = self._held.get(key)
+        if held is not None:
+            return held
+        stored = self._from_store(key, from_bytes)
+        return None if stored is None else stored.value
 
     def _compute(
         self,

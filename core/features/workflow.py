@@ -88,9 +88,9 @@ def featured(
     Raises:
         InputError: The model cannot give such features, or gives no answer.
     """
-    draft = _draft(FEATURES, spec, pool, owner, {"options": options.as_json()})
+    draft = new_feature_draft(FEATURES, spec, pool, owner, {"options": options.as_json()})
     failing = replace(draft, inputs=(RunInput("picture", images[0]),)) if len(images) == 1 else draft
-    with recorded_failure(sink, failing, lambda: _is_loaded(spec, pool)):
+    with recorded_failure(sink, failing, lambda: is_loaded(spec, pool)):
         found = cache.get_many(spec, images, options, pool, progress)
     if sink is None:
         return found, (None,) * len(found)
@@ -151,15 +151,18 @@ def similar(
         "apart": apart,
         "background": unrelated is not None,
     }
-    draft = _draft(SIMILARITY, spec, pool, owner, parameters, (first, second))
+    draft = new_feature_draft(
+        SIMILARITY, spec, pool, owner, parameters, tuple(map(RunInput, ROLES, (first, second)))
+    )
     found: list[Featured] = []
-    with recorded_failure(sink, draft, lambda: bool(found) or _is_loaded(spec, pool)):
+    with recorded_failure(sink, draft, lambda: bool(found) or is_loaded(spec, pool)):
         found += cache.get_many(spec, [first, second], options, pool)
         result = _compared((first, second), found, pool, query, matches_n, apart, unrelated)
     return replace(result, run_id=sink.record(_done(draft, result))) if sink else result
 
 
-def _is_loaded(spec: ModelSpec, pool: ModelPool) -> bool:
+def is_loaded(spec: ModelSpec, pool: ModelPool) -> bool:
+    """Say whether the pool holds the model: then a run that fails had begun."""
     return any(model.spec.id == spec.id for model in pool.loaded())
 
 
@@ -260,9 +263,11 @@ def evaluate_similarity(
     Raises:
         InputError: The model cannot give such features, or `n` or `seed` is of no use.
     """
-    draft = _draft(EVALUATION, spec, pool, owner, {"options": options.as_json(), "pairs": n, "seed": seed})
+    draft = new_feature_draft(
+        EVALUATION, spec, pool, owner, {"options": options.as_json(), "pairs": n, "seed": seed}
+    )
     started = time.perf_counter()
-    with recorded_failure(sink, draft, lambda: _is_loaded(spec, pool)):
+    with recorded_failure(sink, draft, lambda: is_loaded(spec, pool)):
         scores = score_pairs(spec, n, seed, options, cache=cache, pool=pool, progress=progress)
     if sink is None:
         return scores, None
@@ -283,13 +288,13 @@ def _score_metrics(scores: PairScores) -> list[Metric]:
     return metrics
 
 
-def _draft(
+def new_feature_draft(
     kind: str,
     spec: ModelSpec,
     pool: ModelPool,
     owner: str,
     parameters: Mapping[str, Any],
-    pictures: tuple[ImageInput, ...] = (),
+    inputs: tuple[RunInput, ...] = (),
 ) -> RunDraft:
     """Return a run as it is known before it runs, without the model, which it may not need."""
     return RunDraft(
@@ -299,5 +304,5 @@ def _draft(
         environment=describe_environment(pool.choice.device, "float32"),
         owner=owner,
         parameters={name: value for name, value in parameters.items() if value is not None},
-        inputs=tuple(map(RunInput, ROLES, pictures)),
+        inputs=inputs,
     )
