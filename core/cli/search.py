@@ -7,15 +7,19 @@ import typer
 
 from core.cli.shared import (
     Answer,
+    FacetOption,
     JsonOption,
+    LayerOption,
     ModelOption,
     NoStoreOption,
     PictureArgument,
+    SizeOption,
+    StrideOption,
     model_pool,
     open_store,
     read_picture,
 )
-from core.features.values import Facet, FeatureOptions
+from core.features.values import FeatureOptions
 from core.registry import resolve
 from core.runs import LOCAL_OWNER
 from core.settings import settings
@@ -32,8 +36,10 @@ def search_stored(
             help="What stands for a picture: its CLS token (where there is one), or the mean of its patches.",
         ),
     ] = None,
-    layer: Annotated[int, typer.Option(help="From 0; -1 is the last.")] = -1,
-    facet: Annotated[Facet, typer.Option(help="What is read in the layer.")] = "token",
+    layer: LayerOption = -1,
+    facet: FacetOption = "token",
+    stride: StrideOption = None,
+    size: SizeOption = None,
     as_json: JsonOption = False,
     no_store: NoStoreOption = False,
 ) -> Answer:
@@ -45,12 +51,13 @@ def search_stored(
 
     kind = None if by is None else vector_kind(by)
     image, spec = read_picture(picture), resolve(model)
+    options = FeatureOptions(layer, facet, stride, size)
     with open_store() as store:
         cache = FeatureCache(store, settings().embedding_memory_mb, settings().embedding_store_mb)
         result = search_pictures(
             image,
             spec,
-            FeatureOptions(layer, facet),
+            options,
             search=PictureSearch(store, cache),
             cache=cache,
             pool=model_pool(),
@@ -74,6 +81,7 @@ def search_stored(
     payload = {
         "run": result.run_id,
         "model": spec.id,
+        **options.as_json(),
         "picture": image.name,
         "by": result.kind,
         "indexed": result.indexed.done,
