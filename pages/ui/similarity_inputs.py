@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.features.values import FACETS, Facet, FeatureOptions
+from core.features.values import FACETS, FeatureOptions
 from core.samples import PAIR_PREFIX
 from pages.ui.pictures import SAMPLES, SECOND, give_picture, picture_picker, sample, select_picture
 from pages.ui.text import milliseconds, plain
@@ -157,9 +157,7 @@ def options_picker(spec: ModelSpec, expected_ms: float | None) -> FeatureOptions
             help="Pixels between the centres of patches. 0 lays them side by side; half a patch gives four "
             "times as many, which overlap: a finer map.",
         )
-    return FeatureOptions(
-        int(layer), cast("Facet", facet), int(stride) or None, None if size == OWN_SIZE else int(size)
-    )
+    return FeatureOptions(int(layer), facet, int(stride) or None, None if size == OWN_SIZE else int(size))
 
 
 def set_options(options: FeatureOptions, spec_is_shipped: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,19 +10,21 @@ import streamlit as st
 
 from core.charts.similarity import lines_figure, lines_info
 from core.features.matching import matches
-from core.features.nearest import Correspondence, correspond
+from core.features.nearest import correspond
 from pages.ui import state
+from pages.ui.segment_canvas import column_width
 from pages.ui.similarity_draw import shown_picture
 from pages.ui.similarity_inputs import PAGE
-from pages.ui.similarity_state import Pair
 
 if TYPE_CHECKING:
     from core.features.matching import Match
+    from core.features.nearest import Correspondence
+    from core.features.unrelated import Unrelated
+    from core.features.workflow import SimilarResult
+    from pages.ui.similarity_state import Pair
     from pages.ui.similarity_view import Answered
 
-STORED = 20
-"""Pairs that every run has."""
-MOST = 50
+FIRST, MOST = 20, 50
 LINES_PX = 440
 
 
@@ -34,7 +37,7 @@ def lines(found: Answered) -> tuple[Match, ...]:
             "Best mutual pairs",
             0,
             MOST,
-            STORED,
+            FIRST,
             key=f"{PAGE}_pairs",
             persist_state="session",
             width=260,
@@ -46,12 +49,14 @@ def lines(found: Answered) -> tuple[Match, ...]:
         if n:
             st.caption("No two patches are each other's nearest neighbours.")
         return ()
-    st.plotly_chart(
+    place = st.container()
+    info, width = lines_info(pair.first, pair.second, chosen), column_width(f"{PAGE}_whole") or 1000
+    place.plotly_chart(
         lines_figure(
-            lines_info(pair.first, pair.second, chosen),
+            info,
             (shown_picture(pair.first.sha256, pair.first), shown_picture(pair.second.sha256, pair.second)),
             colour_map=found.view.colour_map,
-            height_px=LINES_PX,
+            height_px=int(min(LINES_PX, width * info.sizes[0][1] / (info.offset + info.sizes[1][0]))),
         ),
         key=f"{PAGE}_lines_chart",
         config={"displayModeBar": False},
@@ -65,27 +70,34 @@ def lines(found: Answered) -> tuple[Match, ...]:
 
 
 def _chosen(pair: Pair, n: int) -> tuple[Match, ...]:
+    """Return the pairs; they are found once, not with each click."""
     if n == 0:
         return ()
-    if n == STORED and len(pair.result.matches) == STORED:
-        return pair.result.matches
-    return matches(
-        pair.result.first,
-        pair.result.second,
-        n,
-        found=_neighbours(pair),
-        apart=pair.is_self,
-        unrelated=pair.unrelated,
-    )
+    held = state.SIMILARITY_LINES.get()
+    if held is None or held.result is not pair.result or held.unrelated is not pair.unrelated or held.n != n:
+        held = state.SIMILARITY_LINES.set(_find(pair, n, held))
+    return held.matches
 
 
-def _neighbours(pair: Pair) -> Correspondence:
-    """Return the nearest neighbours of all patches, found once for two pictures."""
-    held = state.SIMILARITY_NEIGHBOURS.get()
-    if held is None or held[0] is not pair.result:
-        found = correspond(pair.result.first, pair.result.second, apart=pair.is_self)
-        held = state.SIMILARITY_NEIGHBOURS.set((pair.result, found))
-    return held[1]
+@dataclass(frozen=True, eq=False, slots=True)
+class Lines:
+    """The pairs that are shown, and what they were found by."""
+
+    result: SimilarResult
+    unrelated: Unrelated | None
+    n: int
+    neighbours: Correspondence
+    matches: tuple[Match, ...]
+
+
+def _find(pair: Pair, n: int, held: Lines | None) -> Lines:
+    first, second = pair.result.first, pair.result.second
+    if held is not None and held.result is pair.result:
+        neighbours = held.neighbours
+    else:
+        neighbours = correspond(first, second, apart=pair.is_self)
+    found = matches(first, second, n, found=neighbours, apart=pair.is_self, unrelated=pair.unrelated)
+    return Lines(pair.result, pair.unrelated, n, neighbours, found)
 
 
 def _table(chosen: tuple[Match, ...]) -> None:

@@ -273,10 +273,10 @@ def _gathered(spec: ModelSpec, options: FeatureOptions) -> Unrelated:
 
 def background_ms(pair: Pair) -> float | None:
     """Return about how long that takes, in milliseconds; None where the model has not run yet."""
-    from core.features.unrelated import NAMES
+    from core.features.unrelated import unrelated_pictures
 
     expected = feature_cache().expected_ms(pair.spec.id)
-    return None if expected is None else expected * len(NAMES)
+    return None if expected is None else expected * len(unrelated_pictures())
 
 
 def true_place(pair: Pair, xy: tuple[float, float]) -> tuple[float, float] | None:
@@ -285,7 +285,8 @@ def true_place(pair: Pair, xy: tuple[float, float]) -> tuple[float, float] | Non
         return None
     from core.scenes import apply_homography
 
-    matrix = pair.matrix if pair.asked.side == "first" else np.linalg.inv(pair.matrix)
+    back = pair.asked.side == "second"
+    matrix: NDArray[np.float64] = np.linalg.inv(pair.matrix).astype(float) if back else pair.matrix
     x, y = apply_homography(matrix, np.array([xy]))[0]
     return float(x), float(y)
 

@@ -64,8 +64,9 @@ class Asked:
             return Asked(side, "several", (patch,))
         if patch in (*self.include, *self.exclude):
             return self.without(patch)
-        name = "include" if self.wants or not self.include else "exclude"
-        return replace(self, **{name: (*getattr(self, name), patch)})
+        if self.wants or not self.include:
+            return replace(self, include=(*self.include, patch))
+        return replace(self, exclude=(*self.exclude, patch))
 
     def _box(self, side: Side, patch: Patch) -> Asked:
         if self.corner is None or side != self.side:

@@ -88,12 +88,12 @@ def _trust(found: Answered, answer: QueryAnswer) -> None:
         st.badge(said.level.capitalize(), icon=icon, color=colour, help=RULE)  # type: ignore[arg-type]
     st.caption(said.sentence)
     frame = pd.DataFrame(_marks(found, answer), columns=["Mark", "Value"])
-    st.dataframe(frame, hide_index=True, alt="Marks of trust of the best match")
+    st.table(frame, border="horizontal", hide_index=True, alt="Marks of trust of the best match")
     if found.pair.unrelated is None and found.pair.spec.source != "shipped":
         took = background_ms(found.pair)
         note = f", about {milliseconds(took)}" if took else ""
         st.button(
-            f"Compare with 16 unrelated pictures{note}",
+            f"Compare with unrelated pictures{note}",
             key=f"{PAGE}_unrelated",
             icon=":material/compare_arrows:",
             on_click=partial(compare_with_unrelated, found.pair),

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.features.nearest import Correspondence
-    from core.features.workflow import SimilarResult
     from core.images import ImageInput
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from pages.ui.segment_evaluate import Evaluated
     from pages.ui.segment_everything import Found
     from pages.ui.segment_state import Work
+    from pages.ui.similarity_matches import Lines
     from pages.ui.similarity_state import Asked, Pair
 
 T = TypeVar("T")
@@ -97,8 +96,8 @@ SIMILARITY: Slot[Pair] = Slot("compared_pair")
 SIMILARITY_ASKED: Slot[Asked] = Slot("compared_asked")
 """What is asked of them."""
 
-SIMILARITY_NEIGHBOURS: Slot[tuple[SimilarResult, Correspondence]] = Slot("compared_neighbours")
-"""The nearest neighbours of all patches of a comparison."""
+SIMILARITY_LINES: Slot[Lines] = Slot("compared_lines")
+"""The pairs of places that are drawn as lines."""
 
 SIMILARITY_START: Slot[tuple[str, bytes]] = Slot("compared_start")
 """A mask handed over as a query by another page: digest of its picture, and the mask as a PNG file."""

@@ -48,7 +48,7 @@ def click(page: Page, which: int, patch: Patch) -> None:
     # Over the plot itself; its axes may leave room beside the picture, which is square here.
     side = min(box["width"], box["height"])
     left = (box["width"] - side) / 2
-    place.click(position={"x": left + x / 224 * side, "y": y / 224 * side})
+    place.click(position={"x": left + x / 224 * side, "y": y / 224 * side}, timeout=PATIENCE_MS)
 
 
 def said(page: Page, row: str, column: str) -> None:
@@ -123,8 +123,10 @@ def test_a_click_in_one_picture_finds_the_place_in_the_other(opened: Page, app: 
 @pytest.mark.browser
 def test_a_second_click_takes_a_patch_of_several_away(opened: Page) -> None:
     page = opened
-    page.get_by_role("button", name="Several").click()
-    expect(page.get_by_role("button", name="Several")).to_have_attribute("kind", "primary")
+    page.get_by_role("button", name="Several").click(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Several")).to_have_attribute(
+        "kind", "primary", timeout=PATIENCE_MS
+    )
     settled(page)
     added = page.get_by_role("button", name="+ 3, 4")
     for present in (1, 0, 1):
