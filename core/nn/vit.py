@@ -17,8 +17,8 @@ class VisionTransformer(nn.Module):
     """Patches to tokens, `depth` blocks, one vector, logits. Pixels of another size are welcome.
 
     `pool="cls"` classifies by a token of its own in front of the patches; `pool="mean"` has no such token
-    and averages the patches before the last norm (timm's `global_pool="avg"`). With `num_classes` 0 there is no
-    classifier, and the pooled vector B D stands in for the logits.
+    and averages the patches before the last norm (timm's `global_pool="avg"`). With `num_classes` 0 there is
+    no classifier, and the pooled vector B D stands in for the logits.
     """
 
     def __init__(
