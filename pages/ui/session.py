@@ -20,6 +20,7 @@ from pages.ui import state
 
 if TYPE_CHECKING:
     from core.features.cache import FeatureCache
+    from core.features.search import PictureSearch
     from core.loaders import ModelPool
     from core.segment.cache import EmbeddingCache
 
@@ -55,6 +56,14 @@ def feature_cache() -> FeatureCache:
     from core.features.cache import FeatureCache
 
     return FeatureCache(store(), settings().embedding_memory_mb, settings().embedding_store_mb)
+
+
+@st.cache_resource(show_spinner=False)
+def picture_search() -> PictureSearch:
+    """Return the search over the store's pictures; each visitor finds only what they may see."""
+    from core.features.search import PictureSearch
+
+    return PictureSearch(store(), feature_cache())
 
 
 def is_private(access: str, headers: Mapping[str, str]) -> bool:

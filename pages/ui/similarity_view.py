@@ -70,7 +70,7 @@ def tool_bar(pair: Pair) -> None:
                 help=said,
             )
         if asked.mode == "mask":
-            st.badge("Mask from Segment anything", icon=":material/ads_click:")
+            st.badge("Mask", icon=":material/ads_click:")
         if asked.mode == "several":
             _signs(pair)
         for direction in ARROWS:
@@ -239,8 +239,12 @@ def workspace() -> None:
     from pages.ui.similarity_draw import charts
     from pages.ui.similarity_files import files
     from pages.ui.similarity_matches import lines
+    from pages.ui.similarity_tools import tools
     from pages.ui.similarity_trust import findings
 
+    if state.SIMILARITY_WHOLE.get():
+        state.SIMILARITY_WHOLE.clear()
+        st.rerun()
     held, asked = state.SIMILARITY.get(), state.SIMILARITY_ASKED.get()
     if held is None or asked is None:
         return
@@ -259,6 +263,7 @@ def workspace() -> None:
             show_error(error)
             matches = ()
         files(found, matches)
+        tools(found)
         _footer(found, draw_ms)
 
 

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import streamlit as st
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from core.features.pca import PcaBasis
+    from core.features.workflow import SimilarResult
     from core.images import ImageInput
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from pages.ui.segment_everything import Found
     from pages.ui.segment_state import Work
     from pages.ui.similarity_matches import Lines
+    from pages.ui.similarity_scores import Measured
+    from pages.ui.similarity_search import Searched
     from pages.ui.similarity_state import Asked, Pair
 
 T = TypeVar("T")
@@ -101,6 +107,21 @@ SIMILARITY_LINES: Slot[Lines] = Slot("compared_lines")
 
 SIMILARITY_START: Slot[tuple[str, bytes]] = Slot("compared_start")
 """A mask handed over as a query by another page: digest of its picture, and the mask as a PNG file."""
+
+SIMILARITY_DONE: Slot[tuple[SimilarResult, dict[Hashable, object]]] = Slot("compared_done")
+"""What the tools computed for a comparison, by what they were asked."""
+
+SIMILARITY_BASIS: Slot[PcaBasis] = Slot("compared_basis")
+"""Components that the person keeps for other pictures."""
+
+SIMILARITY_FOUND: Slot[Searched] = Slot("compared_found")
+"""The last search."""
+
+SIMILARITY_SCORES: Slot[Measured] = Slot("compared_scores")
+"""The last measurement of matches."""
+
+SIMILARITY_WHOLE: Slot[bool] = Slot("compared_whole")
+"""Set where a tool changed the page's pictures: the whole page must run again."""
 
 SIMILARITY_VIEW: Slot[tuple[str, Asked]] = Slot("compared_view")
 """The run and query that the store was last told of."""

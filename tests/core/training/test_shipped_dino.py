@@ -60,17 +60,17 @@ def test_it_learned_shapes_that_nobody_named() -> None:
 
 
 def test_scenes_that_nobody_chose_agree_with_its_card() -> None:
-    """Fresh scenes of random seeds give the card's k-NN within 3.5 standard errors and 2 points (fewer to
-    learn from), and its masks within 5 points."""
-    count = 400
+    """Fresh scenes of random seeds, by the card's protocol, give its k-NN within 3.5 standard errors, and its
+    masks within 5 points."""
+    count, learned = 400, 4_000
     first = secrets.randbelow(10**9)
-    assert first + 4 * count < TRAIN_SEEDS
-    bank, test = fresh_scenes(first, 3 * count, SINGLE), fresh_scenes(first + 3 * count, count, SINGLE)
+    assert first + learned + count < TRAIN_SEEDS
+    bank, test = fresh_scenes(first, learned, SINGLE), fresh_scenes(first + learned, count, SINGLE)
     model = shipped()
     features = [cls_features(model.vit, part.scenes, model.size) for part in (bank, test)]
     found = knn_accuracy(features[0], bank.labels, features[1], test.labels)
     said = scores()["k-NN (one object)"].value
-    tolerance = 3.5 * sqrt(said * (1 - said) / count) + 0.02
+    tolerance = 3.5 * sqrt(said * (1 - said) / count)
     assert found >= said - tolerance, f"{found:.4f} from seed {first}"
     masks = attention_masks(as_model(model), test.scenes[:150], model.size)
     assert masks.best_head == pytest.approx(
