@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pages.ui.similarity_state import Pair
     from pages.ui.similarity_view import Answered
 
+KINDS = {"cls": "CLS token", "mean": "mean patch"}
 WHOLE, REGION = "The whole picture", "What is asked"
 MAPS, PER_ROW = 8, 4
 """How many hits are drawn, and in one row; all are in the table."""
@@ -58,12 +59,12 @@ def search(found: Answered) -> None:
         top = st.slider("How many", 1, 50, 12, key=f"{PAGE}_search_top", persist_state="session", width=200)
         begun = st.button("Search", key=f"{PAGE}_search_go", icon=":material/search:", type="primary")
     image = pair.image(asked.side)
-    missing = picture_search().missing(pair.spec, pair.options, pool=model_pool(), owner=visitor())
-    if missing:
-        st.caption(f"{missing} kept pictures are new to this model; a search runs it on them first.")
     region = asked.query if what == REGION else None
     if begun:
         state.SIMILARITY_FOUND.set(_searched(pair, image, region, top))
+    missing = picture_search().missing(pair.spec, pair.options, pool=model_pool(), owner=visitor())
+    if missing:
+        st.caption(f"{missing} kept pictures are new to this model; a search runs it on them first.")
     held = state.SIMILARITY_FOUND.get()
     if held is None or (held.sha256, held.model) != (image.sha256, (pair.spec.id, pair.spec.revision)):
         return
@@ -120,7 +121,7 @@ def _show(pair: Pair, held: Searched) -> None:
         column_config={"Similarity": st.column_config.NumberColumn(format="%.3f")},
         alt="Pictures that were found",
     )
-    what = "a region" if held.region else f"the whole picture, by its {result.kind}"
+    what = "a region" if held.region else "the whole picture, by its " + KINDS[result.kind]
     times = f"{milliseconds(result.search_ms)}, after {milliseconds(result.index_ms)} for new pictures"
     st.caption(f"Looked for {what} · saved as run `{result.run_id}` · {times}")
 
