@@ -29,6 +29,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -133,6 +134,8 @@ class Run(Base):
         CheckConstraint("duration_ms >= 0", name="duration"),
         Index("ix_run_time", "time", "id"),
         Index("ix_run_owner_time", "owner", "time", "id"),
+        # A few runs among many: whoever may see them finds them without reading the rest.
+        Index("ix_run_shared", "id", sqlite_where=text("shared = 1"), postgresql_where=text("shared")),
         # Covers every aggregate behind a chart: those never read the rows themselves.
         Index(
             "ix_run_aggregate", "owner", "kind", "model_id", "time", "status", "environment_id", "duration_ms"

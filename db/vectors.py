@@ -5,7 +5,7 @@ Each function works inside a transaction that its caller holds.
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, union
 
 from db.models import Image, Run, RunInput, Vector
 from db.reading import visible_to
@@ -52,10 +52,12 @@ def without(connection: Connection, space: str, owner: str | None) -> tuple[str,
 
 def seen(connection: Connection, owner: str | None) -> frozenset[str]:
     """Return the digests of all pictures that `owner` may see."""
-    statement = (
-        select(RunInput.image_sha256).join(Run, Run.id == RunInput.run_id).where(visible_to(owner)).distinct()
-    )
-    return frozenset(connection.scalars(statement))
+    taken = select(RunInput.image_sha256).join(Run, Run.id == RunInput.run_id)
+    if owner is None:
+        return frozenset(connection.scalars(taken.distinct()))
+    # Two questions, each answered by an index; one with "or" would read every run.
+    own, shared = taken.where(Run.owner == owner), taken.where(Run.shared)
+    return frozenset(connection.scalars(union(own, shared)))
 
 
 def find(connection: Connection, owner: str | None, sha256s: Collection[str]) -> dict[str, KeptPicture]:

@@ -1,4 +1,4 @@
-"""Keep what a model makes of each picture as a whole, for the search."""
+"""Keep what a model makes of each picture as a whole, for the search; find shared runs quickly."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_vector_space_id", "vector", ["space", "id"])
+    op.create_index(
+        "ix_run_shared", "run", ["id"], sqlite_where=sa.text("shared = 1"), postgresql_where=sa.text("shared")
+    )
