@@ -1,8 +1,8 @@
 """`train`: a checkpoint of one's own, every epoch in the store.
 
 The options are the fields of `core.training.config.TrainConfig`,
-`core.training.promptable.config.PromptableConfig` and `core.training.dino.config.DinoConfig`, with the help
-that is written there.
+`core.training.promptable.config.PromptableConfig`, `core.training.dino.config.DinoConfig` and
+`core.training.captioner.config.CaptionerConfig`, with the help that is written there.
 """
 
 import ast
@@ -19,6 +19,7 @@ import typer
 
 from core.checkpoints import Card
 from core.cli.shared import Answer, JsonOption, NoStoreOption, run_store
+from core.training.captioner.config import CaptionerConfig
 from core.training.config import TrainConfig
 from core.training.dino.config import DinoConfig
 from core.training.promptable.config import PromptableConfig
@@ -97,6 +98,19 @@ def dino(as_json: bool, no_store: bool, **options: Any) -> Answer:
 
     with run_store(no_store) as store:
         result = train_dino(config, store, _command())
+    reports = {"reports": [asdict(report) for report in result.history]}
+    return _trained(result.run_id, result.checkpoint, result.card, reports)
+
+
+@app.command("captioner")
+@_with_options_of(CaptionerConfig)
+def captioner(as_json: bool, no_store: bool, **options: Any) -> Answer:
+    """Train a small vision-language model on scenes and write a checkpoint with its card."""
+    config = CaptionerConfig(**options)
+    from core.training.captioner.train import train_captioner
+
+    with run_store(no_store) as store:
+        result = train_captioner(config, store, _command())
     reports = {"reports": [asdict(report) for report in result.history]}
     return _trained(result.run_id, result.checkpoint, result.card, reports)
 

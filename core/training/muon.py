@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
         """Take one step."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-            for parameter in group["params"]:
+            for parameter in (p for p in group["params"] if p.grad is not None):
                 by_shape[parameter.shape].append(parameter)
             for parameters in by_shape.values():
                 self._step_alike(parameters, group["lr"], group["weight_decay"], group["momentum"])

@@ -1,0 +1,1 @@
+"""Training of a small vision-language model on scenes: what `python -m core train captioner` does."""
