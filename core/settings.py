@@ -43,6 +43,8 @@ class Settings:
     """Address of the folder that segment-anything's published weights are fetched from."""
     hub_timeout_s: float
     """How long the model hub may take to answer before it counts as unreachable, in seconds."""
+    prices: Path | None
+    """A table of prices of remote models instead of the shipped one (`core/vlm/prices.toml`)."""
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:
@@ -91,6 +93,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         embedding_store_mb=_number(env, f"{prefix}EMBEDDING_STORE_MB", 512.0),
         sam_url=env.get(f"{prefix}SAM_URL", "").strip() or SAM_URL,
         hub_timeout_s=_number(env, f"{prefix}HUB_TIMEOUT_S", 3.0),
+        prices=Path(prices) if (prices := env.get(f"{prefix}PRICES", "").strip()) else None,
     )
 
 
