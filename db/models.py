@@ -6,12 +6,15 @@
                      │ ├──< run_artifact >── artifact          bytes, stored once by their SHA-256
                      │ └─── worker             the process, while the run is going
 
+    run ──< call       a question of a data-set run: open, claimed before it is paid for, done with its run
+    run ──< vote       which of two runs' answers a person preferred
     image ──< vector   what a model makes of a picture as a whole, for the search
     derived            bytes that can be computed again, by what they were computed from; of no run
 
 A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
 runs and go when the last run that refers to them goes (`Store.delete`); vectors go with their image. Derived
-values go when others, more recently used, need their room (`Store.keep_derived`).
+values go when others, more recently used, need their room (`Store.keep_derived`). Calls go with the data-set
+run that they belong to. Votes stay without their runs, so that a rating does not change when runs are pruned.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -255,3 +258,54 @@ class Vector(Base):
     space: Mapped[str]
     image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256", ondelete="CASCADE"))
     data: Mapped[bytes]
+
+
+class Vote(Base):
+    """Which of two answers a person preferred. It names the models itself, and so outlives the runs."""
+
+    __tablename__ = "vote"
+    __table_args__ = (
+        CheckConstraint("choice IN ('first', 'second', 'tie', 'both_bad')", name="choice"),
+        CheckConstraint("first_length >= 0 AND second_length >= 0", name="lengths"),
+        CheckConstraint(
+            "owner <> '' AND first_model <> '' AND second_model <> '' AND first_model <> second_model",
+            name="named",
+        ),
+        Index("ix_vote_owner_id", "owner", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
+    time: Mapped[datetime]
+    owner: Mapped[str]
+    first_run: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
+    second_run: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
+    first_model: Mapped[str]
+    second_model: Mapped[str]
+    task: Mapped[str]
+    choice: Mapped[str]
+    blind: Mapped[bool]
+    set_aside: Mapped[str]
+    first_length: Mapped[int] = mapped_column(BigInteger)
+    second_length: Mapped[int] = mapped_column(BigInteger)
+    loopback: Mapped[bool]
+
+
+class Call(Base):
+    """One question of a data-set run to one model; `set_id` is the run of the whole set."""
+
+    __tablename__ = "call"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'claimed', 'done')", name="state"),
+        CheckConstraint("state = 'done' OR run_id IS NULL", name="run"),
+        Index("ix_call_set_id_state_position", "set_id", "state", "position"),
+        {"sqlite_with_rowid": False},
+    )
+
+    set_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    model_id: Mapped[str]
+    task: Mapped[str]
+    item: Mapped[str]
+    state: Mapped[str]
+    claimed: Mapped[datetime | None]
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)

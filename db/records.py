@@ -117,6 +117,46 @@ class NewRun(Protocol):
     def error_message(self) -> str: ...
 
 
+class NewVote(Protocol):
+    """A vote on its way in; `core.vlm.votes.Vote` has this shape."""
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def first_run(self) -> str: ...
+    @property
+    def second_run(self) -> str: ...
+    @property
+    def first_model(self) -> str: ...
+    @property
+    def second_model(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def choice(self) -> str: ...
+    @property
+    def blind(self) -> bool: ...
+    @property
+    def set_aside(self) -> str: ...
+    @property
+    def first_length(self) -> int: ...
+    @property
+    def second_length(self) -> int: ...
+    @property
+    def loopback(self) -> bool: ...
+
+
+class NewCall(Protocol):
+    """A question of a data-set run to one model, before anything is asked."""
+
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def item(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class MetricRecord:
     """One stored number."""
@@ -239,6 +279,83 @@ class VectorRecord:
     sha256: str
     """Of the picture."""
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRecord:
+    """Which of two answers a person preferred."""
+
+    id: int
+    time: datetime
+    owner: str
+    first_run: str | None
+    """None where the run was deleted since."""
+    second_run: str | None
+    first_model: str
+    second_model: str
+    task: str
+    choice: str
+    """`first`, `second`, `tie` or `both_bad`."""
+    blind: bool
+    """Whether the names were hidden until the vote."""
+    set_aside: str
+    """Why it does not count; empty where it does."""
+    first_length: int
+    """Words of the answer."""
+    second_length: int
+    loopback: bool
+    """Whether a test server gave one of the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteTally:
+    """How many votes that count are alike in everything that a rating looks at."""
+
+    first_model: str
+    second_model: str
+    choice: str
+    first_share: int
+    """How many percent of the words of both answers the first one has, 0 to 100; 50 where both are empty."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One question of a data-set run to one model."""
+
+    position: int
+    model_id: str
+    task: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallCount:
+    """How many calls of a data-set run are in the same state."""
+
+    model_id: str
+    task: str
+    state: str
+    """`open`, `claimed` or `done`."""
+    status: str
+    """Of the runs of those that are done; empty for others, and where the runs were deleted."""
+    error_class: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What a call came to."""
+
+    position: int
+    model_id: str
+    task: str
+    item: str
+    run_id: str
+    status: str
+    error_class: str
+    metrics: Mapping[str, float]
+    """Those that were asked for and measured."""
 
 
 @dataclass(frozen=True, slots=True)

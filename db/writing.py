@@ -1,6 +1,6 @@
 """The statements that put runs in. Each function works inside a transaction that its caller holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -41,6 +41,14 @@ UNUSED: dict[type[Base], ColumnElement[bool]] = {
     Environment: ~exists().where(Run.environment_id == Environment.id),
 }
 """Of each table whose rows are shared, which ones nothing refers to; images refer to bytes."""
+
+
+Then = Callable[[Connection, str], None]
+"""What else is done in the transaction that inserts a run, given its id."""
+
+
+def nothing(connection: Connection, run_id: str) -> None:
+    """Do nothing else."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,14 @@ class RunWriter:
         self._keep_pictures = keep_pictures
         self._environments: dict[str, int] = {}
 
-    def insert(self, run: NewRun, status: str) -> str:
-        """Insert a run in one transaction and return its id."""
+    def insert(self, run: NewRun, status: str, then: Then = nothing) -> str:
+        """Insert a run in one transaction, in which `then` is done too, and return its id."""
         rows = run_rows(RUN_IDS.next(), run, status)
         images = self._prepare_images(rows)
         try:
-            self._insert(rows, images, self._environments.get(rows.environment["digest"]))
+            self._insert(rows, images, self._environments.get(rows.environment["digest"]), then)
         except StaleReferenceError:  # somebody deleted the environment with its last run
-            self._insert(rows, images, None)
+            self._insert(rows, images, None, then)
         return str(rows.run["id"])
 
     def _prepare_images(self, rows: RunRows) -> dict[str, Row]:
@@ -113,7 +121,7 @@ class RunWriter:
     def _image_row(self, picture: NewPicture) -> Row:
         return image_row(picture, keep=self._keep_pictures)
 
-    def _insert(self, rows: RunRows, images: dict[str, Row], environment_id: int | None) -> None:
+    def _insert(self, rows: RunRows, images: dict[str, Row], environment_id: int | None, then: Then) -> None:
         with self._database.write() as connection:
             due = due_pictures(connection, rows.pictures, keep=self._keep_pictures)
             kept = {picture.sha256: picture.data for picture in due if self._keep_pictures}
@@ -122,6 +130,7 @@ class RunWriter:
             if environment_id is None:
                 environment_id = find_or_insert_environment(connection, rows.environment)
             insert_run(connection, rows, environment_id)
+            then(connection, rows.run["id"])
         self._environments[rows.environment["digest"]] = environment_id
 
 

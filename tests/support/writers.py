@@ -81,3 +81,16 @@ def fill_a_bounded_file(url: str, room: int, answer: "Connection[object, tuple[l
         log = Path(url.removeprefix("sqlite:///") + "-wal")
         resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + room,) * 2)
         answer.send(fill(store))
+
+
+def plan_claim_and_wait(url: str, answer: "Connection[object, tuple[str, list[str]]]") -> None:
+    """Plan six calls, claim four, finish two, answer the set and what is done, and wait to be killed."""
+    from tests.db.test_calls import CALLS
+
+    with Store.open(url) as store:
+        set_id = store.start(draft(kind="vlm-set", duration_ms=None))
+        store.plan_calls(set_id, CALLS)
+        claimed = store.claim_calls(set_id, 4)
+        done = [store.finish_call(set_id, call.position, draft(kind="vlm")) for call in claimed[:2]]
+        answer.send((set_id, done))
+        signal.pause()
