@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.errors import SetupError
 
 SAM_URL = "https://dl.fbaipublicfiles.com/segment_anything"
 ROOT = Path(__file__).resolve().parent.parent
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+"""Hosts under which a machine speaks to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Settings:
     """How long the model hub may take to answer before it counts as unreachable, in seconds."""
     prices: Path | None
     """A table of prices of remote models instead of the shipped one (`core/vlm/prices.toml`)."""
+    vlm_url: str
+    """Base address of an OpenAI-compatible server, such as `http://localhost:11434/v1`; empty for none."""
+    loopback_url: str
+    """Origin of the loopback test server that stands in for all remote providers; empty for none."""
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:
@@ -66,6 +73,31 @@ def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     text = env.get(name, "").strip().lower() or choices[0]
     if text not in choices:
         raise SetupError(f"{name} is {text!r}.", f"Set it to one of {', '.join(choices)}.")
+    return text
+
+
+def _address(env: Mapping[str, str], name: str, *, here: bool = False) -> str:
+    """Return a web address without a slash at its end; `here`: one of this machine, without a path."""
+    text = env.get(name, "").strip().rstrip("/")
+    if not text:
+        return ""
+    example = "http://127.0.0.1:8765" if here else "http://localhost:11434/v1"
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise SetupError(f"{name} is no web address.", f"Set it to an address such as {example}.") from None
+    if "@" in url.netloc or url.query or url.fragment:  # not shown: it may hold a secret
+        raise SetupError(
+            f"{name} holds a password, a query or a fragment.", f"Set it to an address such as {example}."
+        )
+    if not usable or any(character.isspace() for character in text):
+        raise SetupError(f"{name} is {text!r}.", f"Set it to an address such as {example}.")
+    if here and (url.hostname not in THIS_MACHINE or url.path):
+        raise SetupError(
+            f"{name} is {text!r}, which is not the origin of a server on this machine.",
+            f"Set it to an address such as {example}.",
+        )
     return text
 
 
@@ -94,6 +126,8 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         sam_url=env.get(f"{prefix}SAM_URL", "").strip() or SAM_URL,
         hub_timeout_s=_number(env, f"{prefix}HUB_TIMEOUT_S", 3.0),
         prices=Path(prices) if (prices := env.get(f"{prefix}PRICES", "").strip()) else None,
+        vlm_url=_address(env, f"{prefix}VLM_URL"),
+        loopback_url=_address(env, f"{prefix}LOOPBACK_URL", here=True),
     )
 
 

@@ -1,5 +1,7 @@
 """The environment becomes one checked value."""
 
+from pathlib import Path
+
 import pytest
 
 from core.errors import SetupError
@@ -33,8 +35,40 @@ def test_a_public_deployment_keeps_no_pictures_unless_told_to() -> None:
         ("VISION_BENCH_DEVICE", "gpu"),
         ("VISION_BENCH_KEEP_PICTURES", "maybe"),
         ("VISION_BENCH_MODEL_MEMORY_MB", "0"),
+        ("VISION_BENCH_VLM_URL", "localhost:11434/v1"),
+        ("VISION_BENCH_VLM_URL", "ftp://models.example/v1"),
+        ("VISION_BENCH_VLM_URL", "http:///v1"),
+        ("VISION_BENCH_VLM_URL", "http://models.example:port/v1"),
+        ("VISION_BENCH_VLM_URL", "http://[::1/v1"),
+        ("VISION_BENCH_VLM_URL", "http://models.example/v1 http://other.example/v1"),
+        ("VISION_BENCH_LOOPBACK_URL", "http://models.example:8765"),
+        ("VISION_BENCH_LOOPBACK_URL", "http://127.0.0.1:8765/v1"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(SetupError, match=name):
         read_settings({name: value})
+
+
+def test_addresses_of_remote_models_and_the_price_table() -> None:
+    unset = read_settings({})
+    assert (unset.vlm_url, unset.loopback_url, unset.prices) == ("", "", None)
+    settings = read_settings(
+        {
+            "VISION_BENCH_VLM_URL": " http://localhost:11434/v1/ ",
+            "VISION_BENCH_LOOPBACK_URL": "http://[::1]:8765/",
+            "VISION_BENCH_PRICES": "prices.toml",
+        }
+    )
+    assert settings.vlm_url == "http://localhost:11434/v1"
+    assert settings.loopback_url == "http://[::1]:8765"
+    assert settings.prices == Path("prices.toml")
+
+
+@pytest.mark.parametrize(
+    "secret", ["http://me:hunter2@models.example/v1", "https://models.example/v1?key=hunter2"]
+)
+def test_a_secret_in_an_address_is_refused_and_not_shown(secret: str) -> None:
+    with pytest.raises(SetupError, match="VISION_BENCH_VLM_URL") as caught:
+        read_settings({"VISION_BENCH_VLM_URL": secret})
+    assert "hunter2" not in str(caught.value)
