@@ -1,0 +1,97 @@
+"""What a request held, read from its wire format."""
+
+import base64
+import binascii
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+_DATA_URL = re.compile(r"data:([\w/+.-]+);base64,(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that came with a request."""
+
+    media_type: str
+    """As the request says."""
+    nbytes: int
+    width: int
+    """Pixels; 0 where it is no picture."""
+    height: int
+    digest: str
+    """SHA-256 of its RGB pixels, so the same for every lossless format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that the server took."""
+
+    number: int
+    """From 1, in the order of arrival since the last reset."""
+    service: str
+    """`gemini`, `openai` (and whatever speaks as it does) or `together`."""
+    path: str
+    model: str
+    """As asked; empty for a list of models."""
+    key_digest: str
+    """First 12 hex digits of the key's SHA-256, as `key_digest` makes it; empty where none came."""
+    stream: bool
+    prompt: str
+    picture: Picture | None
+    options: dict[str, Any]
+    """The rest of the request: limits, temperature and so on."""
+    at: float
+    """When it had arrived, in seconds of `time.monotonic`."""
+
+
+def key_digest(key: str) -> str:
+    """Return what stands for a key in what the server records: it keeps none."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""
+
+
+def read_gemini(body: dict[str, Any]) -> tuple[str, Picture | None, dict[str, Any]]:
+    """Return prompt, picture and options of a generateContent request."""
+    parts = [part for content in body.get("contents", []) for part in content.get("parts", [])]
+    prompt = "".join(part.get("text", "") for part in parts)
+    blobs = [part.get("inlineData") or part.get("inline_data") for part in parts]
+    picture = next((_blob(blob) for blob in blobs if blob), None)
+    return prompt, picture, {name: value for name, value in body.items() if name != "contents"}
+
+
+def _blob(blob: dict[str, Any]) -> Picture:
+    kind = blob.get("mimeType") or blob.get("mime_type") or ""
+    # The service takes both base64 alphabets.
+    return _picture(kind, str(blob.get("data", "")).replace("-", "+").replace("_", "/"))
+
+
+def read_chat(body: dict[str, Any]) -> tuple[str, Picture | None, dict[str, Any]]:
+    """Return prompt, picture and options of a chat completion request."""
+    contents = [message.get("content") for message in body.get("messages", [])]
+    prompt = "".join(content for content in contents if isinstance(content, str))
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    prompt += "".join(part.get("text", "") for part in parts)
+    urls = [part["image_url"]["url"] for part in parts if part.get("type") == "image_url"]
+    found = _DATA_URL.fullmatch(urls[0]) if urls else None
+    picture = _picture(found[1], found[2]) if found else None
+    return prompt, picture, {name: value for name, value in body.items() if name != "messages"}
+
+
+def _picture(media_type: str, text: str) -> Picture:
+    try:
+        data = base64.b64decode(text)
+        with Image.open(io.BytesIO(data)) as image:
+            rgb = np.asarray(image.convert("RGB"))
+    except (binascii.Error, UnidentifiedImageError, OSError):
+        return Picture(media_type, len(text), 0, 0, "unreadable")
+    return Picture(media_type, len(data), rgb.shape[1], rgb.shape[0], pixel_digest(rgb))
+
+
+def pixel_digest(rgb: np.ndarray) -> str:
+    """Return the SHA-256 of a picture's pixels, uint8 H W 3, and of its size."""
+    return hashlib.sha256(str(rgb.shape).encode() + rgb.tobytes()).hexdigest()

@@ -1,0 +1,288 @@
+"""The server: takes requests, records them, and answers as the behaviour says, in the format of the service."""
+
+import json
+import re
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from tests.support.vlm_server import gemini_wire
+from tests.support.vlm_server.behaviours import Ask, Failure, Page, Reply, Silence, Step, step_for
+from tests.support.vlm_server.chat_wire import OPENAI, TOGETHER, ChatWire, supported_models
+from tests.support.vlm_server.requests import Seen, key_digest, pixel_digest, read_chat, read_gemini
+
+Wire = ModuleType | ChatWire
+
+WRONG_KEY = "wrong"
+"""A key that begins so is no key at any service, on any route."""
+HTML = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+_ASKS_GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent)")
+
+
+class VlmServer(ThreadingHTTPServer):
+    """Gemini, OpenAI and Together on one address of this machine; serves while its `with` block is entered.
+
+    Args:
+        port: 0 takes a free one.
+    """
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.listing: str = "ok"
+        """Behaviour of the routes that list models, such as `http-503`."""
+        self._lock = threading.Lock()
+        self._seen: list[Seen] = []
+        self._asked: Counter[tuple[str, str, str]] = Counter()
+        self._answers: dict[tuple[str, str], str] = {}
+        self._in_flight = self._most = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._stopping.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        """Its origin: Gemini's and Together's base URL; OpenAI's SDK wants `/v1` after it."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def requests(self) -> tuple[Seen, ...]:
+        """All requests since the last reset, in the order of arrival."""
+        with self._lock:
+            return tuple(self._seen)
+
+    @property
+    def most_at_once(self) -> int:
+        """The most requests that were being answered at the same time."""
+        with self._lock:
+            return self._most
+
+    def reset(self) -> None:
+        """Forget the requests, the counts of `flaky-N` and the high-water mark; answers taught stay."""
+        with self._lock:
+            self._seen.clear()
+            self._asked.clear()
+            self._most = self._in_flight
+
+    def teach(self, rgb: np.ndarray, prompt: str, answer: str) -> None:
+        """Tell it what `truth-P` should answer to a prompt about a picture, uint8 H W 3.
+
+        No request holds the truth, so the server knows it only from here. It knows the picture again by its
+        pixels: in any lossless format, at the same size.
+        """
+        with self._lock:
+            self._answers[pixel_digest(rgb), prompt.strip()] = answer
+
+    def take(self, wire: str, path: str, key: str, model: str, stream: bool, read: Any) -> tuple[Seen, Ask]:
+        """Record a request and say what it wants."""
+        prompt, picture, options = read
+        digest, pixels = key_digest(key), picture.digest if picture else ""
+        with self._lock:
+            number = len(self._seen) + 1
+            seen = Seen(number, wire, path, model, digest, stream, prompt, picture, options, time.monotonic())
+            self._seen.append(seen)
+            earlier = self._asked[wire, digest, model]
+            self._asked[wire, digest, model] += 1
+            known = self._answers.get((pixels, prompt.strip()))
+        return seen, Ask(model, prompt, pixels, digest, earlier, known)
+
+    def begin(self) -> None:
+        """Count a request that is being answered."""
+        with self._lock:
+            self._in_flight += 1
+            self._most = max(self._most, self._in_flight)
+
+    def end(self) -> None:
+        """Count it as answered."""
+        with self._lock:
+            self._in_flight -= 1
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; whether the server is to stop."""
+        return self._stopping.wait(seconds)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about clients that hung up, which some behaviours make them do."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are written apart: 40 ms a call otherwise
+    server: VlmServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+    def do_GET(self) -> None:
+        self._counted(self._list)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._counted(lambda: self._ask(body))
+
+    def _counted(self, answer: Any) -> None:
+        self.server.begin()
+        try:
+            answer()
+        except OSError:  # the client hung up
+            self.close_connection = True
+        finally:
+            self.server.end()
+
+    def _wire(self, path: str) -> Wire:
+        if "x-goog-api-key" in self.headers or path.startswith("/v1beta/"):
+            return gemini_wire
+        return TOGETHER if self.headers.get("User-Agent", "").startswith("Together/") else OPENAI
+
+    def _key(self) -> str:
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        return self.headers.get("x-goog-api-key", "") or bearer
+
+    def _list(self) -> None:
+        parts = urlsplit(self.path)
+        wire = self._wire(parts.path)
+        seen, ask = self.server.take(wire.NAME, parts.path, self._key(), "", False, ("", None, {}))
+        if parts.path not in ("/v1/models", "/v1beta/models", "/v2/supported-models"):
+            self._json(404, {}, {"error": {"code": 404, "message": f"No route {parts.path}"}})
+        elif self.server.listing != "ok" or not self._has_key():
+            listing = Ask(self.server.listing, "", "", ask.key_digest, ask.earlier, None)
+            self._do(wire, seen, listing, step_for(listing))
+        elif parts.path == "/v2/supported-models":
+            self._json(200, {}, supported_models())
+        elif wire is gemini_wire:
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            page = gemini_wire.models(int(query.get("pageToken") or 0), int(query.get("pageSize") or 50))
+            self._json(200, {}, page)
+        else:
+            self._json(200, {}, wire.models())
+
+    def _has_key(self) -> bool:
+        key = self._key()
+        return bool(key) and not key.startswith(WRONG_KEY)
+
+    def _ask(self, body: bytes) -> None:
+        path = unquote(urlsplit(self.path).path)
+        wire, match = self._wire(path), _ASKS_GEMINI.fullmatch(path)
+        if not match and path != "/v1/chat/completions":
+            self._json(404, {}, {"error": {"code": 404, "message": f"No route {path}"}})
+            return
+        sent = json.loads(body)
+        if match:
+            model, stream, read = match[1], match[2].startswith("stream"), read_gemini(sent)
+        else:
+            model, stream, read = sent.get("model", ""), bool(sent.get("stream")), read_chat(sent)
+        seen, ask = self.server.take(wire.NAME, path, self._key(), model, stream, read)
+        self._do(wire, seen, ask, step_for(ask))
+
+    def _do(self, wire: Wire, seen: Seen, ask: Ask, step: Step) -> None:
+        if not self._has_key():
+            step = Failure(401, "bad-key")
+        if isinstance(step, Reply):
+            step = wire.adapt(step)
+        if isinstance(step, Silence):
+            self._hang()
+        elif isinstance(step, Page):
+            self._send(step.status, "text/html", {}, HTML)
+        elif isinstance(step, Failure):
+            status, headers, body = wire.failure(step, ask)
+            self._json(status, {**headers, "x-request-id": f"req_{seen.number}"}, body)
+        elif seen.stream:
+            self._stream(wire, seen, ask, step)
+        else:
+            self._whole(wire, seen, ask, step)
+
+    def _whole(self, wire: Wire, seen: Seen, ask: Ask, reply: Reply) -> None:
+        data = json.dumps(wire.whole(reply, ask, seen.number)).encode()
+        self.server.pause(reply.first_s + reply.gap_s * max(0, len(reply.pieces) - 1))
+        if reply.ending == "hang":
+            self._head(200, "application/json", {"Content-Length": str(len(data))})
+            self.wfile.write(data[:20])
+            self._hang()
+        elif reply.ending == "cut":
+            self._head(200, "application/json", {"Content-Length": str(len(data))})
+            self.wfile.write(data[: len(data) // 2])
+            self._hang_up()
+        else:
+            junk = reply.ending == "junk"
+            headers = {"x-request-id": f"req_{seen.number}"}
+            self._send(200, "application/json", headers, data[: len(data) // 2] if junk else data)
+
+    def _stream(self, wire: Wire, seen: Seen, ask: Ask, reply: Reply) -> None:
+        if self.server.pause(reply.first_s):
+            return
+        headers = {"Transfer-Encoding": "chunked", "x-request-id": f"req_{seen.number}"}
+        self._head(200, "text/event-stream", headers)
+        for event in wire.opening(reply, ask, seen.number):
+            self._event(event)
+        for position, text in enumerate(reply.pieces):
+            if position and not self._goes_on(reply):
+                return
+            self._event(wire.piece(text, reply, ask, seen.number))
+        for event in wire.closing(reply, ask, seen.number):
+            self._event(event)
+        self._chunk(wire.DONE)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _goes_on(self, reply: Reply) -> bool:
+        """Whether the next piece is due, after the time between two."""
+        if reply.ending == "hang":
+            self._hang()
+        elif reply.ending == "cut":
+            self._hang_up()
+        elif reply.ending == "junk":
+            self._chunk(b'data: {"choices": [{"delta": {"content": "half a\n\n')
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            return not (reply.gap_s and self.server.pause(reply.gap_s))
+        return False
+
+    def _event(self, value: Any) -> None:
+        self._chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
+
+    def _chunk(self, data: bytes) -> None:
+        if data:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def _hang(self) -> None:
+        """Keep the connection open, saying nothing, until the client or the server lets go."""
+        while not self.server.pause(0.02):
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                break
+        self.close_connection = True
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+
+    def _json(self, status: int, headers: dict[str, str], value: Any) -> None:
+        self._send(status, "application/json", headers, json.dumps(value).encode())
+
+    def _send(self, status: int, kind: str, headers: dict[str, str], body: bytes) -> None:
+        self._head(status, kind, {**headers, "Content-Length": str(len(body))})
+        self.wfile.write(body)
+
+    def _head(self, status: int, kind: str, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
