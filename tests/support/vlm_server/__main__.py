@@ -4,9 +4,10 @@
     VISION_BENCH_LOOPBACK_URL=http://127.0.0.1:8765 streamlit run Home.py
 
 The page then asks this server in place of Gemini, OpenAI and Together, needs no key, and marks every answer
-"loopback server". The name of a model is what happens: `gemini/ok`, `openai/http-429`, `together/loopback/cut`;
-the list of models shows them all. It is told the truth of the scenes or other data named by `--data`, so that
-`truth-0.8` answers four in five of their prompts rightly; about any other picture it says that it cannot tell.
+"loopback server". The name of a model is what happens: `gemini/ok`, `openai/http-429`,
+`together/loopback/cut`; the list of models shows them all. It is told the truth of the scenes or other data
+named by `--data`, so that `truth-0.8` answers four in five of their prompts rightly; about any other picture
+it says that it cannot tell.
 """
 
 import argparse

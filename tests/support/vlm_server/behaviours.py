@@ -3,11 +3,13 @@
 import random
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
-Ending = Literal["whole", "cut", "hang", "junk"]
+Ending = Literal["whole", "cut", "hang", "junk", "error"]
 """How a reply that has begun ends. `cut`: hung up after the first piece. `hang`: nothing more after it, with
-the connection left open. `junk`: half a JSON text where the second piece should be."""
+the connection left open. `junk`: half a JSON text where the second piece should be. `error`: an error of the
+service there, after a status of 200."""
 
 Finish = Literal["stop", "length", "filter", "safety", "recitation", "refused", "blocked-prompt"]
 """Why a model stopped. Each wire format has its own word for it, or its own place."""
@@ -68,6 +70,8 @@ class Ask:
     """How many requests for this model came before with the same key."""
     known: str | None
     """The right answer, where the server was told it."""
+    wants_usage: bool = False
+    """Whether a stream is to end with the tokens; only OpenAI has to be asked for them."""
 
 
 Step = Reply | Failure | Page | Silence
@@ -114,15 +118,19 @@ _PLAIN: dict[str, Step] = {
     "empty": Reply(()),
     "reasoning-only": Reply((), thoughts="The star looks red to me.", reasoning_tokens=7),
     "counted": Reply((), reasoning_tokens=7, cached_tokens=128),
+    "cached": Reply((), cached_tokens=128),
     "other-model": Reply((), returned=SUCCESSOR),
     "malformed": Reply((), ending="junk"),
+    "error-midway": Reply((), ending="error"),
     "html": Page(200),
     "html-error": Page(502),
     "huge": Reply(("many words " * 5957,) * (HUGE_BYTES // 65_527 + 1)),
     "hostile": Reply(HOSTILE),
     "echo": Reply(()),
 }
-_SAYS_SENTENCE = frozenset({"ok", "stall", "cut", "counted", "other-model", "malformed"})
+_SAYS_SENTENCE = frozenset(
+    {"ok", "stall", "cut", "counted", "cached", "other-model", "malformed", "error-midway"}
+)
 
 LISTED = (*_PLAIN, "flaky-2", "delay-100", "delay-2000", "truth-1.0", "truth-0.8", "truth-0.5")
 """What the lists of models show; FLAKY-N, DELAY-N, TRUTH-P and KEY-DIGITS take other values too."""
@@ -170,6 +178,7 @@ def _truth(chance: float, ask: Ask) -> str:
     return ask.known if random.Random(seed).random() < chance else UNSURE
 
 
+@lru_cache(maxsize=4096)
 def tokens_of(text: str) -> int:
     """Count the tokens of a text as this server does: its words."""
     return len(text.split())

@@ -10,8 +10,6 @@ CREATED = 1_760_000_000
 """Unix seconds that every answer carries."""
 ORGANISATION = "loopback"
 """Under which Together's list shows the behaviours."""
-NESTED = "nested"
-"""Models of this organisation count cached and thinking tokens in details, all others beside the sums."""
 
 _FINISH = {"stop": "stop", "length": "length", "refused": "stop"}
 _OPENAI = {
@@ -41,8 +39,8 @@ _OPENAI = {
 _TOGETHER = {
     400: ("invalid_request_error", "invalid_image", "Unsupported image format."),
     401: ("invalid_request_error", "invalid_api_key", "Invalid API key provided."),
-    402: ("credit_limit", None, "Credit limit exceeded, please navigate to api.together.ai/settings."),
-    403: ("invalid_request_error", None, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193."),
+    402: ("credit_limit", None, "Credit limit exceeded, navigate to api.together.ai/settings."),
+    403: ("invalid_request_error", None, "Input validation error: inputs + max_new_tokens must be <= 8193."),
     404: ("invalid_request_error", "model_not_available", ""),
     408: ("timeout", None, "Request timed out."),
     429: ("rate_limit", "rate_limit", "You have reached the rate limit specific to this model."),
@@ -87,7 +85,9 @@ class ChatWire:
         if step.hint_s is None:
             return {}
         headers = {"Retry-After": f"{step.hint_s:g}"}
-        return headers if self._is_together else {**headers, "Retry-After-Ms": f"{step.hint_s * 1000:g}"}
+        if self._is_together:
+            return {**headers, "x-ratelimit-reset": f"{step.hint_s:g}"}
+        return {**headers, "Retry-After-Ms": f"{step.hint_s * 1000:g}"}
 
     def opening(self, reply: Reply, ask: Ask, number: int) -> Iterator[dict[str, Any]]:
         """Yield what comes before the answer: the role, with no text yet, and thoughts."""
@@ -106,7 +106,8 @@ class ChatWire:
             yield {**end, "usage": self._usage(reply, ask)}
             return
         yield end
-        yield {**end, "choices": [], "usage": self._usage(reply, ask)}
+        if ask.wants_usage:
+            yield {**end, "choices": [], "usage": self._usage(reply, ask)}
 
     def whole(self, reply: Reply, ask: Ask, number: int) -> dict[str, Any]:
         """Return the answer in one."""
@@ -136,8 +137,8 @@ class ChatWire:
         given, made = tokens["text"] + tokens["image"], tokens["answer"] + tokens["thoughts"]
         usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
         cached, thoughts = tokens["cached"], tokens["thoughts"]
-        if self._is_together and not ask.model.startswith(f"{NESTED}/"):
-            return {**usage, "cached_tokens": cached, "reasoning_tokens": thoughts}
+        if self._is_together and not thoughts:  # only its thinking models tell the details as OpenAI does
+            return {**usage, "cached_tokens": cached}
         return {
             **usage,
             "prompt_tokens_details": {"cached_tokens": cached},

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,19 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What the body of a request says; nothing for a list of models."""
+
+    model: str = ""
+    """As asked."""
+    stream: bool = False
+    prompt: str = ""
+    picture: Picture | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    """The rest: limits, temperature and so on, as they were sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A request that the server took."""
 
@@ -37,17 +50,26 @@ class Seen:
     service: str
     """`gemini`, `openai` (and whatever speaks as it does) or `together`."""
     path: str
-    model: str
-    """As asked; empty for a list of models."""
     key_digest: str
     """First 12 hex digits of the key's SHA-256, as `key_digest` makes it; empty where none came."""
-    stream: bool
-    prompt: str
-    picture: Picture | None
-    options: dict[str, Any]
-    """The rest of the request: limits, temperature and so on."""
     at: float
     """When it had arrived, in seconds of `time.monotonic`."""
+    sent: Sent
+
+    @property
+    def model(self) -> str:
+        """As asked; empty for a list of models."""
+        return self.sent.model
+
+    @property
+    def prompt(self) -> str:
+        """All texts of the request, one after the other."""
+        return self.sent.prompt
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first picture that came."""
+        return self.sent.picture
 
 
 def key_digest(key: str) -> str:
@@ -55,13 +77,13 @@ def key_digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""
 
 
-def read_gemini(body: dict[str, Any]) -> tuple[str, Picture | None, dict[str, Any]]:
-    """Return prompt, picture and options of a generateContent request."""
+def read_gemini(model: str, stream: bool, body: dict[str, Any]) -> Sent:
+    """Read a generateContent request; what it asks for is in its path."""
     parts = [part for content in body.get("contents", []) for part in content.get("parts", [])]
     prompt = "".join(part.get("text", "") for part in parts)
     blobs = [part.get("inlineData") or part.get("inline_data") for part in parts]
     picture = next((_blob(blob) for blob in blobs if blob), None)
-    return prompt, picture, {name: value for name, value in body.items() if name != "contents"}
+    return Sent(model, stream, prompt, picture, _without(body, "contents"))
 
 
 def _blob(blob: dict[str, Any]) -> Picture:
@@ -70,8 +92,8 @@ def _blob(blob: dict[str, Any]) -> Picture:
     return _picture(kind, str(blob.get("data", "")).replace("-", "+").replace("_", "/"))
 
 
-def read_chat(body: dict[str, Any]) -> tuple[str, Picture | None, dict[str, Any]]:
-    """Return prompt, picture and options of a chat completion request."""
+def read_chat(body: dict[str, Any]) -> Sent:
+    """Read a chat completion request."""
     contents = [message.get("content") for message in body.get("messages", [])]
     prompt = "".join(content for content in contents if isinstance(content, str))
     parts = [part for content in contents if isinstance(content, list) for part in content]
@@ -79,7 +101,11 @@ def read_chat(body: dict[str, Any]) -> tuple[str, Picture | None, dict[str, Any]
     urls = [part["image_url"]["url"] for part in parts if part.get("type") == "image_url"]
     found = _DATA_URL.fullmatch(urls[0]) if urls else None
     picture = _picture(found[1], found[2]) if found else None
-    return prompt, picture, {name: value for name, value in body.items() if name != "messages"}
+    return Sent(body.get("model", ""), bool(body.get("stream")), prompt, picture, _without(body, "messages"))
+
+
+def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != name}
 
 
 def _picture(media_type: str, text: str) -> Picture:

@@ -1,12 +1,15 @@
-"""The server: takes requests, records them, and answers as the behaviour says, in the format of the service."""
+"""The server: takes requests, records them, and answers as a behaviour says, in the format of a service."""
 
 import json
 import re
 import select
 import socket
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any, Self
@@ -17,7 +20,7 @@ import numpy as np
 from tests.support.vlm_server import gemini_wire
 from tests.support.vlm_server.behaviours import Ask, Failure, Page, Reply, Silence, Step, step_for
 from tests.support.vlm_server.chat_wire import OPENAI, TOGETHER, ChatWire, supported_models
-from tests.support.vlm_server.requests import Seen, key_digest, pixel_digest, read_chat, read_gemini
+from tests.support.vlm_server.requests import Seen, Sent, key_digest, pixel_digest, read_chat, read_gemini
 
 Wire = ModuleType | ChatWire
 
@@ -92,21 +95,20 @@ class VlmServer(ThreadingHTTPServer):
         with self._lock:
             self._answers[pixel_digest(rgb), prompt.strip()] = answer
 
-    def take(self, wire: str, path: str, key: str, model: str, stream: bool, read: Any) -> tuple[Seen, Ask]:
+    def take(self, service: str, path: str, key: str, sent: Sent) -> tuple[Seen, Ask]:
         """Record a request and say what it wants."""
-        prompt, picture, options = read
-        digest, pixels = key_digest(key), picture.digest if picture else ""
+        digest, pixels = key_digest(key), sent.picture.digest if sent.picture else ""
         with self._lock:
-            number = len(self._seen) + 1
-            seen = Seen(number, wire, path, model, digest, stream, prompt, picture, options, time.monotonic())
+            seen = Seen(len(self._seen) + 1, service, path, digest, time.monotonic(), sent)
             self._seen.append(seen)
-            earlier = self._asked[wire, digest, model]
-            self._asked[wire, digest, model] += 1
-            known = self._answers.get((pixels, prompt.strip()))
-        return seen, Ask(model, prompt, pixels, digest, earlier, known)
+            asked = (service, digest, sent.model)
+            earlier, known = self._asked[asked], self._answers.get((pixels, sent.prompt.strip()))
+            self._asked[asked] += 1
+        wants_usage = bool((sent.options.get("stream_options") or {}).get("include_usage"))
+        return seen, Ask(sent.model, sent.prompt, pixels, digest, earlier, known, wants_usage)
 
     def begin(self) -> None:
-        """Count a request that is being answered."""
+        """Count a question that is being answered."""
         with self._lock:
             self._in_flight += 1
             self._most = max(self._most, self._in_flight)
@@ -118,34 +120,45 @@ class VlmServer(ThreadingHTTPServer):
 
     def pause(self, seconds: float) -> bool:
         """Wait; whether the server is to stop."""
-        return self._stopping.wait(seconds)
+        return self._stopping.wait(seconds) if seconds else self._stopping.is_set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that hung up, which some behaviours make them do."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body are written apart: 40 ms a call otherwise
     server: VlmServer
+    _is_counted = False
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
 
     def do_GET(self) -> None:
-        self._counted(self._list)
+        self._guarded(self._list)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._counted(lambda: self._ask(body))
-
-    def _counted(self, answer: Any) -> None:
         self.server.begin()
+        self._is_counted = True
+        try:
+            self._guarded(lambda: self._ask(body))
+        finally:
+            self._answered()
+
+    def _guarded(self, answer: Callable[[], None]) -> None:
         try:
             answer()
         except OSError:  # the client hung up
             self.close_connection = True
-        finally:
+
+    def _answered(self) -> None:
+        """Count the question as answered, before its last byte: the client may ask again after that."""
+        if self._is_counted:
+            self._is_counted = False
             self.server.end()
 
     def _wire(self, path: str) -> Wire:
@@ -160,11 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self) -> None:
         parts = urlsplit(self.path)
         wire = self._wire(parts.path)
-        seen, ask = self.server.take(wire.NAME, parts.path, self._key(), "", False, ("", None, {}))
+        seen, ask = self.server.take(wire.NAME, parts.path, self._key(), Sent())
         if parts.path not in ("/v1/models", "/v1beta/models", "/v2/supported-models"):
             self._json(404, {}, {"error": {"code": 404, "message": f"No route {parts.path}"}})
         elif self.server.listing != "ok" or not self._has_key():
-            listing = Ask(self.server.listing, "", "", ask.key_digest, ask.earlier, None)
+            listing = replace(ask, model=self.server.listing)
             self._do(wire, seen, listing, step_for(listing))
         elif parts.path == "/v2/supported-models":
             self._json(200, {}, supported_models())
@@ -186,11 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(404, {}, {"error": {"code": 404, "message": f"No route {path}"}})
             return
         sent = json.loads(body)
-        if match:
-            model, stream, read = match[1], match[2].startswith("stream"), read_gemini(sent)
-        else:
-            model, stream, read = sent.get("model", ""), bool(sent.get("stream")), read_chat(sent)
-        seen, ask = self.server.take(wire.NAME, path, self._key(), model, stream, read)
+        read = read_gemini(match[1], match[2].startswith("stream"), sent) if match else read_chat(sent)
+        seen, ask = self.server.take(wire.NAME, path, self._key(), read)
         self._do(wire, seen, ask, step_for(ask))
 
     def _do(self, wire: Wire, seen: Seen, ask: Ask, step: Step) -> None:
@@ -205,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(step, Failure):
             status, headers, body = wire.failure(step, ask)
             self._json(status, {**headers, "x-request-id": f"req_{seen.number}"}, body)
-        elif seen.stream:
+        elif seen.sent.stream:
             self._stream(wire, seen, ask, step)
         else:
             self._whole(wire, seen, ask, step)
@@ -232,35 +242,32 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Transfer-Encoding": "chunked", "x-request-id": f"req_{seen.number}"}
         self._head(200, "text/event-stream", headers)
         for event in wire.opening(reply, ask, seen.number):
-            self._event(event)
+            self.wfile.write(_chunk(_event(event)))
         for position, text in enumerate(reply.pieces):
-            if position and not self._goes_on(reply):
+            if position and not self._goes_on(wire, ask, reply):
                 return
-            self._event(wire.piece(text, reply, ask, seen.number))
-        for event in wire.closing(reply, ask, seen.number):
-            self._event(event)
-        self._chunk(wire.DONE)
-        self.wfile.write(b"0\r\n\r\n")
+            self.wfile.write(_chunk(_event(wire.piece(text, reply, ask, seen.number))))
+        last = [_event(event) for event in wire.closing(reply, ask, seen.number)]
+        self._end(b"".join(last) + wire.DONE)
 
-    def _goes_on(self, reply: Reply) -> bool:
+    def _goes_on(self, wire: Wire, ask: Ask, reply: Reply) -> bool:
         """Whether the next piece is due, after the time between two."""
         if reply.ending == "hang":
             self._hang()
         elif reply.ending == "cut":
             self._hang_up()
         elif reply.ending == "junk":
-            self._chunk(b'data: {"choices": [{"delta": {"content": "half a\n\n')
-            self.wfile.write(b"0\r\n\r\n")
+            self._end(b'data: {"choices": [{"delta": {"content": "half a\n\n')
+        elif reply.ending == "error":
+            self._end(_event(wire.failure(Failure(503), ask)[2]))
         else:
             return not (reply.gap_s and self.server.pause(reply.gap_s))
         return False
 
-    def _event(self, value: Any) -> None:
-        self._chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
-
-    def _chunk(self, data: bytes) -> None:
-        if data:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def _end(self, data: bytes) -> None:
+        """Write the last of a stream, in one: what is left of it, and that it is the end."""
+        self._answered()
+        self.wfile.write(_chunk(data) + b"0\r\n\r\n")
 
     def _hang(self) -> None:
         """Keep the connection open, saying nothing, until the client or the server lets go."""
@@ -271,12 +278,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _hang_up(self) -> None:
+        self._answered()
         self.close_connection = True
 
     def _json(self, status: int, headers: dict[str, str], value: Any) -> None:
         self._send(status, "application/json", headers, json.dumps(value).encode())
 
     def _send(self, status: int, kind: str, headers: dict[str, str], body: bytes) -> None:
+        self._answered()
         self._head(status, kind, {**headers, "Content-Length": str(len(body))})
         self.wfile.write(body)
 
@@ -286,3 +295,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def _event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -7,7 +7,7 @@ from tests.support.vlm_server.server import VlmServer
 def teach_items(server: VlmServer, items: Items) -> None:
     """Tell it what is right wherever the data set has both a prompt of its own and references.
 
-    The names of objects are one answer together; of other references, which are alternatives, it gives the first.
+    The names of objects are one answer together; of other references, which are alternatives, the first is.
     """
     for position in range(len(items)):
         item = items.at(position)
