@@ -1,5 +1,6 @@
 """The server: takes requests, records them, and answers as a behaviour says, in the format of a service."""
 
+import contextlib
 import json
 import re
 import select
@@ -43,12 +44,13 @@ class VlmServer(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.listing: str = "ok"
-        """Behaviour of the routes that list models, such as `http-503`."""
+        """What the routes that list models do: a failure such as `http-503`, `html` or `silent`."""
         self._lock = threading.Lock()
         self._seen: list[Seen] = []
         self._asked: Counter[tuple[str, str, str]] = Counter()
         self._answers: dict[tuple[str, str], str] = {}
         self._in_flight = self._most = 0
+        self._connections: set[socket.socket] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
@@ -61,6 +63,10 @@ class VlmServer(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
+        with self._lock:  # clients keep connections open for their next request
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def url(self) -> str:
@@ -122,6 +128,16 @@ class VlmServer(ThreadingHTTPServer):
         """Wait; whether the server is to stop."""
         return self._stopping.wait(seconds) if seconds else self._stopping.is_set()
 
+    def opened(self, connection: socket.socket) -> None:
+        """Remember a connection, so that it ends with the server."""
+        with self._lock:
+            self._connections.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        """Forget it."""
+        with self._lock:
+            self._connections.discard(connection)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that hung up, which some behaviours make them do."""
         if not isinstance(sys.exception(), OSError):
@@ -136,6 +152,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.opened(self.connection)
+
+    def finish(self) -> None:
+        self.server.closed(self.connection)
+        super().finish()
 
     def do_GET(self) -> None:
         self._guarded(self._list)
@@ -208,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             step = Failure(401, "bad-key")
         if isinstance(step, Reply):
             step = wire.adapt(step)
+        if isinstance(step, Reply) and step.ending == "error" and not seen.sent.stream:
+            step = Failure(503)
         if isinstance(step, Silence):
             self._hang()
         elif isinstance(step, Page):
@@ -238,6 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, wire: Wire, seen: Seen, ask: Ask, reply: Reply) -> None:
         if self.server.pause(reply.first_s):
+            self._hang_up()
             return
         headers = {"Transfer-Encoding": "chunked", "x-request-id": f"req_{seen.number}"}
         self._head(200, "text/event-stream", headers)
@@ -261,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply.ending == "error":
             self._end(_event(wire.failure(Failure(503), ask)[2]))
         else:
-            return not (reply.gap_s and self.server.pause(reply.gap_s))
+            return not self.server.pause(reply.gap_s)
         return False
 
     def _end(self, data: bytes) -> None:
