@@ -38,6 +38,12 @@ def starting_points() -> None:
             ":material/ads_click:",
         ),
         (
+            "pages/vlm_head_to_head.py",
+            "Ask several models the same",
+            "One question about one picture, up to four models: answer, score, time and price side by side.",
+            ":material/forum:",
+        ),
+        (
             "pages/history.py",
             "Go back to an earlier run",
             "Filter, chart and export what has run here, and open any run again.",

@@ -14,6 +14,9 @@ def app_pages() -> dict[str, list[st.Page]]:
             st.Page("pages/patch_similarity.py", title="Patch similarity", icon=":material/compare:"),
             st.Page("pages/segment_anything.py", title="Segment anything", icon=":material/ads_click:"),
         ],
+        "Compare": [
+            st.Page("pages/vlm_head_to_head.py", title="VLM head to head", icon=":material/forum:"),
+        ],
         "Decide": [
             st.Page("pages/history.py", title="History", icon=":material/history:"),
         ],

@@ -16,6 +16,7 @@ from pages.ui.segment_run import PAGE, answer_all, known_truths
 from pages.ui.segment_state import Work
 from pages.ui.segment_view import canvas, display_options, draw_all, fit_canvas, looks, take_clicks, tools
 from pages.ui.similarity_handover import find_elsewhere
+from pages.ui.vlm_handover import ask_about_object
 
 
 @st.fragment
@@ -43,6 +44,7 @@ def workspace(work: Work, image: ImageInput, spec: ModelSpec) -> None:
             prompt_list(work)
             scores(work, drawn, known_truths(image))
             find_elsewhere(image, drawn.of(work.edited))
+            ask_about_object(image, drawn.of(work.edited))
         _footer(work, drawn.draw_ms)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from core.features.pca import PcaBasis
     from core.features.workflow import SimilarResult
     from core.images import ImageInput
+    from core.vlm.base import LiveModel
+    from core.vlm.keys import Keys
+    from core.vlm.workflow import Providers
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pages.ui.similarity_scores import Measured
     from pages.ui.similarity_search import Searched
     from pages.ui.similarity_state import Asked, Pair
+    from pages.ui.vlm_state import Comparison
 
 T = TypeVar("T")
 
@@ -125,6 +129,24 @@ SIMILARITY_WHOLE: Slot[bool] = Slot("compared_whole")
 
 SIMILARITY_VIEW: Slot[tuple[str, Asked]] = Slot("compared_view")
 """The run and query that the store was last told of."""
+
+VLM_KEYS: Slot[Keys] = Slot("vlm_typed_keys")
+"""Keys typed in for this session, with those of the environment. Nowhere else, and never shown."""
+
+VLM_TYPED: Slot[frozenset[str]] = Slot("vlm_typed_providers")
+"""The providers whose key was typed in."""
+
+VLM_PROVIDERS: Slot[Providers] = Slot("vlm_providers")
+"""The providers opened with this session's keys."""
+
+VLM_LISTED: Slot[dict[str, tuple[LiveModel, ...]]] = Slot("vlm_listed")
+"""What providers said they offer, by provider."""
+
+VLM_COMPARISON: Slot[Comparison] = Slot("vlm_comparison")
+"""The question that was last put to models, and their answers."""
+
+VLM_START: Slot[str] = Slot("vlm_start")
+"""Digest of a picture handed over by another page, to be asked about at once."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
 """The run and view that the store was last told of."""
