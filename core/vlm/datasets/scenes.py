@@ -31,7 +31,13 @@ def scene_items(count: int, seed: int = 0) -> Items:
         raise InputError(f"The seed is {seed}.", f"Choose a whole number from 0 to {MAX_SEED:,}.")
     name = f"{PREFIX}{count}@{seed}"
     ids = [f"scene-{seed}-{number}" for number in range(count)]
-    return Items(name, name, ids, lambda position: _item(ids[position], seed, position), unprompted="")
+    return Items(
+        name,
+        name,
+        ids,
+        lambda position: _item(ids[position], seed, position),
+        unprompted=lambda task: "A scene" if task == "free" else "",
+    )
 
 
 def parse_scenes(text: str) -> tuple[int, int]:

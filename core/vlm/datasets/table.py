@@ -26,11 +26,9 @@ from core.errors import InputError
 from core.vlm.datasets.limits import MAX_FIELD, MAX_TABLE_MB
 from core.vlm.datasets.pictures import Pictures
 from core.vlm.datasets.values import ANY, MAX_ITEMS, Item, Items
+from core.vlm.tasks import TASKS
 
 COLUMNS = ("id", "image", "task", "prompt", "reference", "references")
-TASKS = frozenset({"caption", "question", "ocr", "objects", "free"})
-PROMPTED = frozenset({"question", "free"})
-"""Tasks that have no prompt of their own."""
 DELIMITERS = ",;\t"
 MAX_ID = 200
 
@@ -83,14 +81,15 @@ def read_table(data: bytes, name: str, pictures: Pictures) -> Items:
         ids,
         at,
         lambda position: frozenset(listed[position].tasks),
-        _unprompted(listed),
+        lambda task: _unprompted(listed, task),
     )
 
 
-def _unprompted(entries: list[_Entry]) -> str:
-    lacking = (entry for entry in entries if ANY in entry.tasks and ANY not in entry.prompts)
-    entry = next(lacking, None)
-    return f"Row {entry.row}" if entry else ""
+def _unprompted(entries: list[_Entry], task: str) -> str:
+    for entry in entries:
+        if task not in entry.tasks and ANY in entry.tasks and ANY not in entry.prompts:
+            return f"Row {entry.row}"
+    return ""
 
 
 def _entries(
@@ -119,7 +118,7 @@ def _entries(
 def _add(entry: _Entry, row: Mapping[str, Any], number: int, where: str, item_id: str) -> None:
     task = _cell(row, "task", where).lower()
     if task and task not in TASKS:
-        raise InputError(f"{where}: there is no task {task!r}.", f"Use one of {', '.join(sorted(TASKS))}.")
+        raise InputError(f"{where}: there is no task {task!r}.", f"Use one of {', '.join(TASKS)}.")
     if task in entry.tasks:
         again = f"the task {task}" if task else f"the id {item_id!r}"
         raise InputError(
@@ -127,7 +126,7 @@ def _add(entry: _Entry, row: Mapping[str, Any], number: int, where: str, item_id
             "Give each picture one row for each task, and an id of its own.",
         )
     prompt, references = _cell(row, "prompt", where), _references(row, task, where)
-    if task in PROMPTED and not prompt:
+    if task and not (prompt or TASKS[task].prompt):
         raise InputError(f"{where}: the task {task} has no prompt.", "Fill the column prompt.")
     entry.tasks[task] = number
     if prompt:

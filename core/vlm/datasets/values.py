@@ -55,8 +55,8 @@ class Items:
     """Position to item."""
     tasks_at: Callable[[int], frozenset[str]] | None = None
     """Position to the tasks that the data ask there; None where any task may be asked of any picture."""
-    unprompted: str = "The data set"
-    """The first row without a prompt of its own; empty where each has one, for each task that needs it."""
+    unprompted: Callable[[str], str] = lambda task: "The data set"
+    """Task to the first row that has no prompt of its own for it; empty where each has one."""
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

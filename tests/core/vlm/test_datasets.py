@@ -81,13 +81,13 @@ def test_a_table_without_tasks_holds_for_whichever_is_asked() -> None:
     assert items.ids == ["a.png"]
     assert items.at(0).references_for("ocr") == ("LAMP",) == items.at(0).references_for("caption")
     assert items.asks(0, "ocr")
-    assert items.unprompted == "Row 2"
+    assert items.unprompted("question") == "Row 2"
 
 
 def test_a_task_that_is_not_in_the_table_is_not_asked() -> None:
     items = read_table(b"image,task\na.png,ocr\nb.png,caption\n", "t.csv", pictures("a.png", "b.png"))
     assert [items.asks(at, "ocr") for at in (0, 1)] == [True, False]
-    assert items.unprompted == ""
+    assert items.unprompted("question") == ""
 
 
 HARD = [
@@ -363,7 +363,8 @@ def test_scenes_are_the_same_for_a_seed_and_fresh_for_another() -> None:
     item = first.at(0)
     assert set(item.references) >= {"caption", "ocr", "objects", "question"}
     assert item.prompt_for("question").endswith(" Answer with one word.")
-    assert not first.unprompted
+    assert not first.unprompted("question")
+    assert first.unprompted("free")
 
 
 @given(st.text(max_size=30))

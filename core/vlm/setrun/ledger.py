@@ -1,0 +1,93 @@
+"""What a data-set run needs of a store. `db.Store` satisfies it by shape alone."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from core.runs import RunDraft, RunSink
+from core.vlm.setrun.plan import Call
+
+
+class Claimed(Protocol):
+    """A call that nobody else is given."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def item(self) -> str: ...
+
+
+class Counted(Protocol):
+    """How many calls of a model and task are in the same state."""
+
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def error_class(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+
+
+class KeptMetric(Protocol):
+    """A stored number."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+
+
+class Kept(Protocol):
+    """A stored run."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def metrics(self) -> Sequence[KeptMetric]: ...
+
+
+class Ledger(RunSink, Protocol):
+    """The calls of data-set runs, and the runs themselves."""
+
+    def plan_calls(self, set_id: str, rows: Sequence[Call]) -> None:
+        """Write down every call of a set, in order."""
+        ...
+
+    def claim_calls(self, set_id: str, limit: int = 1, *, models: Collection[str] = ()) -> Sequence[Claimed]:
+        """Take the first open calls of these models; nobody else gets them."""
+        ...
+
+    def finish_call(self, set_id: str, position: int, run: RunDraft) -> str:
+        """Keep a call's run and mark the call as done, both or neither."""
+        ...
+
+    def release_claims(self, set_id: str) -> int:
+        """Open the calls that are claimed and not done."""
+        ...
+
+    def reopen(self, set_id: str, owner: str | None) -> None:
+        """Make a set that ended, or whose process is gone, a running one of this process."""
+        ...
+
+    def call_counts(self, set_id: str, owner: str | None) -> Sequence[Counted]:
+        """Return how many calls are in which state."""
+        ...
+
+    def call_total(self, set_id: str, name: str) -> float:
+        """Return the sum of a metric over the calls that are done."""
+        ...
+
+    def run(self, run_id: str, owner: str | None) -> Kept:
+        """Return a stored run."""
+        ...
