@@ -7,8 +7,15 @@ import pytest
 from tests.support.vlm_server import VlmServer
 
 
-@pytest.fixture
-def vlm_server() -> Iterator[VlmServer]:
-    """A server of the test's own."""
+@pytest.fixture(scope="session")
+def running_vlm_server() -> Iterator[VlmServer]:
+    """One server for all tests here."""
     with VlmServer() as server:
         yield server
+
+
+@pytest.fixture
+def vlm_server(running_vlm_server: VlmServer) -> VlmServer:
+    """That server, with nothing asked of it yet."""
+    running_vlm_server.reset()
+    return running_vlm_server

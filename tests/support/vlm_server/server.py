@@ -86,8 +86,9 @@ class VlmServer(ThreadingHTTPServer):
             return self._most
 
     def reset(self) -> None:
-        """Forget the requests, the counts of `flaky-N` and the high-water mark; answers taught stay."""
+        """Forget requests, counts of `flaky-N`, the high-water mark and `listing`; answers taught stay."""
         with self._lock:
+            self.listing = "ok"
             self._seen.clear()
             self._asked.clear()
             self._most = self._in_flight
