@@ -28,10 +28,10 @@ _SHAPES = {
 }
 """How a provider's keys look. A compatible server's key may look like any of them."""
 _LEAKS = re.compile(
-    r"AIza[\w*.-]{8,}"
+    r"AIza[\w*.-]{8,}[\w*-]"
     r"|\bAQ\.[\w*-]{8,}"
-    r"|\bsk-[\w*.-]{6,}"
-    r"|\btgp_v1_[\w*.-]{4,}"
+    r"|\bsk-[\w*.-]{5,}[\w*-]"
+    r"|\btgp_v1_[\w*.-]{4,}[\w*-]"
     r"|(?<=\bbearer )\s*[^\s\"',;<>]+"
     r"|(?<=[?&]key=)[^\s&\"'<>#]+"
     r"|(?<=\bapi[_-]key=)[^\s&\"'<>#]+"

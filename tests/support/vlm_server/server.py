@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _wire(self, path: str) -> Wire:
         if "x-goog-api-key" in self.headers or path.startswith("/v1beta/"):
             return gemini_wire
-        return TOGETHER if self.headers.get("User-Agent", "").startswith("Together/") else OPENAI
+        return TOGETHER if "Together/" in self.headers.get("User-Agent", "") else OPENAI
 
     def _key(self) -> str:
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
