@@ -1,4 +1,4 @@
-"""The five tasks: what is asked, and what is true of a scene. Which scores belong to one: `core.vlm.scoring`."""
+"""The five tasks: what is asked, and what is true of a scene. `core.vlm.scoring` has their scores."""
 
 from dataclasses import dataclass
 

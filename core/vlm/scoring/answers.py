@@ -15,7 +15,7 @@ from core.vlm.scoring.words import spelled
 
 FEWEST_HUMANS = 4
 """With fewer references nobody can reach full accuracy: it takes three others who said the same."""
-_NUMBERS = "zero one two three four five six seven eight nine ten".split()
+_NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 _DIGITS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBERS)}
 _ARTICLES = frozenset({"a", "an", "the"})
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!:*“”„«»。，？！'

@@ -1,4 +1,4 @@
-"""Readers of what models say. Their output is hostile input: every reader is pure, never raises, and takes any text.
+"""Readers of what models say: hostile input. Every reader is pure, takes any text and never raises.
 
 Only the first `LIMIT` characters are looked at.
 """
@@ -23,7 +23,8 @@ _INTRODUCTION = re.compile(
     r"^(?:(?:sure|okay|ok|certainly|here|yes)\b\W*)?"
     r"(?:i (?:can )?(?:clearly )?see|i (?:can )?(?:spot|find|identify)|we (?:can )?see|there (?:is|are)"
     r"|(?:the|this) (?:picture|image|photo|scene) (?:shows|contains|has|depicts)"
-    r"|(?:the )?(?:visible )?objects?(?: i see| in (?:the|this) (?:picture|image|scene|photo))?(?: are| is|:))\s*:?\s+",
+    r"|(?:the )?(?:visible )?objects?(?: i see| in (?:the|this) (?:picture|image|scene|photo))?"
+    r"(?: are| is|:))\s*:?\s+",
     re.IGNORECASE,
 )
 _EXPLANATION = re.compile(r"\s*(?:[:(（：]|\s[-–—]\s).*$", re.DOTALL)
@@ -89,7 +90,7 @@ def _clean(item: str) -> str:
 
 def _without_introduction(text: str) -> str:
     """Return prose without its opening: what stands before a colon, or words such as "I see"."""
-    head, colon, tail = text.partition(":")
+    _, colon, tail = text.partition(":")
     if colon and tail.strip():
         text = tail
     sentences = [_INTRODUCTION.sub("", sentence.strip()) for sentence in _SENTENCE_END.split(text)]
@@ -132,7 +133,7 @@ def _from_json(text: str) -> list[str] | None:
 
 
 def _names(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the names in a JSON value: strings of lists, named fields of objects, keys that count something."""
+    """Yield the names in a JSON value: strings, named fields of objects, keys that count something."""
     if isinstance(value, str):
         yield value
     elif depth > 6:

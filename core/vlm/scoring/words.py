@@ -10,13 +10,73 @@ from core.vlm.scoring.reading import words_of
 
 _TABLE = Path(__file__).with_name("synonyms.toml")
 _LITTLE = frozenset(
-    "a an the some one two three four five six seven eight nine ten several many multiple few both another "
-    "my your his her its their this that these those single".split()
+    [
+        "a",
+        "an",
+        "the",
+        "some",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "several",
+        "many",
+        "multiple",
+        "few",
+        "both",
+        "another",
+        "my",
+        "your",
+        "his",
+        "her",
+        "its",
+        "their",
+        "this",
+        "that",
+        "these",
+        "those",
+        "single",
+    ]
 )
 _NUMBER = re.compile(r"\d+x?|x\d+")
 _AFTER = frozenset(
-    "of on in with at near behind under above below over beside between against by from to next inside "
-    "outside that which is are partially partly overlapping made shaped".split()
+    [
+        "of",
+        "on",
+        "in",
+        "with",
+        "at",
+        "near",
+        "behind",
+        "under",
+        "above",
+        "below",
+        "over",
+        "beside",
+        "between",
+        "against",
+        "by",
+        "from",
+        "to",
+        "next",
+        "inside",
+        "outside",
+        "that",
+        "which",
+        "is",
+        "are",
+        "partially",
+        "partly",
+        "overlapping",
+        "made",
+        "shaped",
+    ]
 )
 """Words after which a phrase says more about its noun, or where it is."""
 MAX_WORDS = 6
