@@ -23,6 +23,7 @@ from google import genai
 from google.genai import errors, types
 
 from core.images import encode_png
+from core.vlm.datasets import scene_items
 from tests.support.vlm_server import (
     HOSTILE,
     LISTED,
@@ -34,6 +35,7 @@ from tests.support.vlm_server import (
     pixel_digest,
 )
 from tests.support.vlm_server.behaviours import Ask, Reply, step_for
+from tests.support.vlm_server.truths import teach_items
 
 RGB = np.arange(12 * 20 * 3, dtype=np.uint8).reshape(12, 20, 3)
 PNG = encode_png(RGB)
@@ -81,7 +83,12 @@ def open_openai(url: str, key: str, timeout: float) -> Client:
 
 def open_together(url: str, key: str, timeout: float) -> Client:
     sdk = together.Together(api_key=key, base_url=url, max_retries=0, timeout=timeout)
-    return chat_client(sdk, lambda: [model["id"] for model in sdk.get("/v1/models", cast_to=object)])
+
+    def models() -> list[str]:
+        listed: Any = sdk.get("/v1/models", cast_to=object)
+        return [model["id"] for model in listed]
+
+    return chat_client(sdk, models)
 
 
 def open_gemini(url: str, key: str, timeout: float) -> Client:
@@ -91,7 +98,7 @@ def open_gemini(url: str, key: str, timeout: float) -> Client:
 
     def ask(model: str, prompt: str = "What is it?") -> list[str]:
         events.clear()
-        contents = [types.Part.from_bytes(data=PNG, mime_type="image/png"), prompt]
+        contents: Any = [types.Part.from_bytes(data=PNG, mime_type="image/png"), prompt]
         limit = types.GenerateContentConfig(max_output_tokens=99)
         events.extend(sdk.models.generate_content_stream(model=model, contents=contents, config=limit))
         return [event.text for event in events if event.text]
@@ -237,7 +244,8 @@ def test_a_wrong_key_is_a_400_at_gemini(key: str, service: str, vlm_server: VlmS
         client.ask("bad-key" if key == "a-key" else "ok")
     assert status_of(e.value) == (400 if service == "gemini" else 401)
     if service == "gemini":
-        assert e.value.details["error"]["details"][0]["reason"] == "API_KEY_INVALID"  # type: ignore[union-attr]
+        assert isinstance(e.value, errors.ClientError)
+        assert e.value.details["error"]["details"][0]["reason"] == "API_KEY_INVALID"
 
 
 @pytest.mark.parametrize(("model", "seconds"), [("http-429", 0.05), ("http-429-hard", 3600.0)])
@@ -394,6 +402,19 @@ def test_it_knows_only_the_truth_that_it_was_told(client: Client, vlm_server: Vl
     assert "".join(client.ask("truth-1.0", "How many?")) == "seven"
     assert "".join(client.ask("truth-1.0", "Something else?")) == UNSURE
     assert "".join(client.ask("truth-0", "How many?")) == UNSURE
+
+
+def test_it_is_told_the_truth_of_scenes(vlm_server: VlmServer) -> None:
+    items = scene_items(4, 3)
+    teach_items(vlm_server, items)
+    sdk = genai.Client(api_key="k", http_options=types.HttpOptions(base_url=vlm_server.url))
+    for position in range(4):
+        item = items.at(position)
+        png: Any = types.Part.from_bytes(data=encode_png(item.load().rgb), mime_type="image/png")
+        assert set(item.references) == {"caption", "question", "ocr", "objects"}
+        for task, references in item.references.items():
+            reply = sdk.models.generate_content(model="truth-1.0", contents=[png, item.prompts[task]])
+            assert reply.text == ", ".join(references)
 
 
 def test_it_is_right_as_often_as_its_name_says_and_always_about_the_same() -> None:

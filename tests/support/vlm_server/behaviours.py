@@ -97,12 +97,19 @@ HOSTILE = (
 )
 """Pieces of an answer that no page and no export may take at its word."""
 
+
+def in_pieces(text: str) -> tuple[str, ...]:
+    """Cut a text before each of its words; together the pieces are the text."""
+    return tuple(re.findall(r"\s*\S+|\s+$", text))
+
+
+_WORDS = in_pieces(SENTENCE)
 _PLAIN: dict[str, Step] = {
-    "ok": Reply(()),
+    "ok": Reply(_WORDS),
     "slow": Reply(tuple(f"piece{n:02d} " for n in range(1, 21)), first_s=0.05, gap_s=0.05),
-    "stall": Reply((), ending="hang"),
+    "stall": Reply(_WORDS, ending="hang"),
     "silent": Silence(),
-    "cut": Reply((), ending="cut"),
+    "cut": Reply(_WORDS, ending="cut"),
     **{f"http-{status}": Failure(status) for status in (400, 401, 402, 403, 404, 408, 500, 503, 504)},
     "http-429": Failure(429, hint_s=HINT_S),
     "http-429-hard": Failure(429, hint_s=HARD_HINT_S),
@@ -117,22 +124,18 @@ _PLAIN: dict[str, Step] = {
     "thinking": Reply((), "length", reasoning_tokens=64),
     "empty": Reply(()),
     "reasoning-only": Reply((), thoughts="The star looks red to me.", reasoning_tokens=7),
-    "counted": Reply((), reasoning_tokens=7, cached_tokens=128),
-    "cached": Reply((), cached_tokens=128),
-    "other-model": Reply((), returned=SUCCESSOR),
-    "malformed": Reply((), ending="junk"),
-    "error-midway": Reply((), ending="error"),
+    "counted": Reply(_WORDS, reasoning_tokens=7, cached_tokens=128),
+    "cached": Reply(_WORDS, cached_tokens=128),
+    "other-model": Reply(_WORDS, returned=SUCCESSOR),
+    "malformed": Reply(_WORDS, ending="junk"),
+    "error-midway": Reply(_WORDS, ending="error"),
     "html": Page(200),
     "html-error": Page(502),
     "huge": Reply(("many words " * 5957,) * (HUGE_BYTES // 65_527 + 1)),
     "hostile": Reply(HOSTILE),
-    "echo": Reply(()),
+    "formula": Reply(('=HYPERLINK("http://127.0.0.1:9",', '"click")')),
 }
-_SAYS_SENTENCE = frozenset(
-    {"ok", "stall", "cut", "counted", "cached", "other-model", "malformed", "error-midway"}
-)
-
-LISTED = (*_PLAIN, "flaky-2", "delay-100", "delay-2000", "truth-1.0", "truth-0.8", "truth-0.5")
+LISTED = (*_PLAIN, "echo", "flaky-2", "delay-100", "delay-2000", "truth-1.0", "truth-0.8", "truth-0.5")
 """What the lists of models show; FLAKY-N, DELAY-N, TRUTH-P and KEY-DIGITS take other values too."""
 
 
@@ -141,25 +144,17 @@ def behaviour_of(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
-def in_pieces(text: str) -> tuple[str, ...]:
-    """Cut a text before each of its words; together the pieces are the text."""
-    return tuple(re.findall(r"\s*\S+|\s+$", text))
-
-
 def step_for(ask: Ask) -> Step:
     """Return what to do about a request; a name that is no behaviour is a model that does not exist."""
     name = behaviour_of(ask.model)
+    return _PLAIN.get(name) or _by_request(name, ask) or Failure(404)
+
+
+def _by_request(name: str, ask: Ask) -> Step | None:
+    family, _, value = name.partition("-")
+    sentence = Reply(_WORDS)
     if name == "echo":
         return Reply(in_pieces(ask.prompt))
-    step = _PLAIN.get(name) or _numbered(name, ask) or Failure(404)
-    if name in _SAYS_SENTENCE and isinstance(step, Reply):
-        return replace(step, pieces=in_pieces(SENTENCE))
-    return step
-
-
-def _numbered(name: str, ask: Ask) -> Step | None:
-    family, _, value = name.partition("-")
-    sentence = Reply(in_pieces(SENTENCE))
     if family == "flaky" and value.isdecimal():
         return Failure(503) if ask.earlier % (int(value) + 1) < int(value) else sentence
     if family == "delay" and value.isdecimal():
