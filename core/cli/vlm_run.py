@@ -1,20 +1,23 @@
 """`vlm-run`: vision-language models over a data set, within a budget, resumed where it was interrupted."""
 
+import os
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.shared import Answer, JsonOption, open_store
+from core.cli.shared import Answer, JsonOption, model_pool, open_store
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
+from core.settings import settings
 
 if TYPE_CHECKING:
     from core.vlm.setrun.estimate import Estimate
     from core.vlm.setrun.progress import Progress
     from core.vlm.setrun.results import Difference, Summary
     from core.vlm.setrun.run import SetRun
+    from core.vlm.workflow import Providers
     from db import Store
 
 SAY_EVERY_S = 2.0
@@ -90,6 +93,15 @@ def run_data_set(
             )
         typer.echo(f"Run {work.set_id}; go on with it by --resume {work.set_id}.", err=True)
         return _answer(_watched(work), store)
+
+
+def open_providers() -> "Providers":
+    """Return the providers that the environment's keys and addresses open."""
+    from core.vlm.addresses import Addresses
+    from core.vlm.keys import Keys
+    from core.vlm.workflow import Providers
+
+    return Providers(Keys.from_env(os.environ), Addresses.from_settings(settings()), model_pool())
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Main:
 MAIN = {
     "caption": Main("score_chrf", True, None),
     "question": Main("score_exact", True, 1.0),
-    "ocr": Main("score_cer", False, 0.0),
+    "ocr": Main("score_cer_normalised", False, 0.0),
     "objects": Main("score_f1", True, 1.0),
 }
 """By task; a free prompt has none."""

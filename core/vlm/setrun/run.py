@@ -94,7 +94,8 @@ class SetRun:
         self._state = threading.Lock()
         self._going, self._stop, self._cancel = threading.Event(), threading.Event(), threading.Event()
         self._going.set()
-        self._phase, self._message, self._error = Phase.RUNNING, "", None
+        self._phase, self._message = Phase.RUNNING, ""
+        self._error: BaseException | None = None
         self._worked_s, self._since, self._done_before = 0.0, time.perf_counter(), counts["done"]
         self._under_way = 0
 

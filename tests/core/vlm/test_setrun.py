@@ -188,11 +188,11 @@ def test_cancelled_and_resumed(server: VlmServer, store: Store, providers: Provi
 def test_a_budget_of_money_is_never_exceeded_and_can_be_raised(
     server: VlmServer, store: Store, providers: Providers
 ) -> None:
-    run = begin(store, providers, "openai/ok", 30, budget_usd=0.05, max_tokens=64)
+    run = begin(store, providers, "openai/ok", 30, budget_usd=0.03, max_tokens=64)
     ended = run.work()
     assert ended.phase is Phase.BUDGET
     assert 0 < ended.done < 30
-    assert ended.spending.usd <= 0.05
+    assert ended.spending.usd <= 0.03
     assert "does not cover the most that the next call may cost" in ended.message
     assert len(server.requests) == ended.done
     more = resume(store, providers, run.set_id, 30, budget_usd=5.0)
@@ -256,7 +256,7 @@ def test_a_killed_process_resumes_exactly(server: VlmServer, store: Store, provi
         process.send_signal(signal.SIGKILL)
     before = len(rows_of(store, set_id))
     assert 0 < before < 80
-    until(lambda: server.in_flight == 0)
+    time.sleep(0.3)  # what was sent arrives
     asked = len(server.requests)
     again = resume(store, providers, set_id, 40)
     ended = again.work()
