@@ -24,7 +24,8 @@ PROTOCOL = (
     "PCK: the share of key points whose best match lies within a share (0.05 or 0.1) of the longer side of "
     "the second picture from the truth. Key points of scene pairs are patches on objects, by the known warp; "
     "of the motorcycle, all patches that both eyes see, by the measured disparity. Chance is a patch chosen "
-    "blindly, the limit is the nearest patch that the grid has. Nothing is left out."
+    "blindly; unmoved is the guess that nothing moved: features of place alone bring a model that far; the "
+    "limit is the nearest patch that the grid has. Nothing is left out."
 )
 
 
@@ -119,13 +120,19 @@ def _show(held: Measured) -> None:
     st.caption(f"{PROTOCOL} Saved as {runs}.")
 
 
+def _references(found: PckScore | None, i: int) -> str:
+    """Return what to hold the share at one alpha against."""
+    if found is None:
+        return MISSING
+    return f"{found.chance[i]:.2f}, {found.same_place[i]:.2f}, {found.best_possible[i]:.2f}"
+
+
 def _row(one: Scored, kind: str) -> dict[str, str | int]:
     found: PckScore | None = getattr(one.scores, kind)
     row: dict[str, str | int] = {"Model": one.title, "Pairs": "scenes" if kind == "scenes" else "motorcycle"}
     for i, alpha in enumerate(ALPHAS):
         row[f"PCK@{alpha:g}"] = MISSING if found is None else f"{found.pck[i]:.2f}"
-        said = MISSING if found is None else f"{found.chance[i]:.2f} to {found.best_possible[i]:.2f}"
-        row[f"chance to limit @{alpha:g}"] = said
+        row[f"chance, unmoved, limit @{alpha:g}"] = _references(found, i)
     row["Mean error"] = MISSING if found is None else f"{found.mean_error_px:.0f} px"
     row["Key points"] = 0 if found is None else found.points
     return row

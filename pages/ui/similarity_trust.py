@@ -103,7 +103,9 @@ def _trust(found: Answered, answer: QueryAnswer) -> None:
 def _marks(found: Answered, answer: QueryAnswer) -> list[tuple[str, str]]:
     match, n = answer.match, answer.unrelated.n if answer.unrelated else None
     others = f"(n = {answer.others.n} patches)" if answer.others else ""
-    margin = MISSING if match.margin is None else f"{match.margin:.3f} (beyond {found.view.radius} patches)"
+    radius = found.view.radius
+    beyond = f"beyond {radius} {'patch' if radius == 1 else 'patches'}"
+    margin = MISSING if match.margin is None else f"{match.margin:.3f} ({beyond})"
     cycle = f"{match.cycle_error_patches:.1f} patches, {match.cycle_error_px:.0f} px"
     return [
         ("Cosine similarity", f"{match.score:.3f}"),

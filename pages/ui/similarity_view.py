@@ -107,17 +107,18 @@ def _row_and_column(pair: Pair) -> None:
     asked = pair.asked
     if not asked.include or asked.mode in ("box", "mask"):
         return
-    for place, name in enumerate(("row", "column")):
-        key = f"{PAGE}_{name}"
-        st.session_state[key] = asked.include[-1][place]
-        st.number_input(
-            name.capitalize(),
-            0,
-            pair.source.grid[place] - 1,
-            key=key,
-            width=110,
-            on_change=partial(_typed, pair),
-        )
+    with st.container(horizontal=True, gap="small", width="content"):  # on a phone they stay together
+        for place, name in enumerate(("row", "column")):
+            key = f"{PAGE}_{name}"
+            st.session_state[key] = asked.include[-1][place]
+            st.number_input(
+                name.capitalize(),
+                0,
+                pair.source.grid[place] - 1,
+                key=key,
+                width=110,
+                on_change=partial(_typed, pair),
+            )
 
 
 def _typed(pair: Pair) -> None:
