@@ -8,10 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from streamlit.testing.v1 import AppTest
 
+from core.charts.attention import mask_edges
 from core.environment import describe_environment
-from core.explain.maps import attention_row, patch_map
+from core.explain.maps import attention_row, mass_mask, patch_map
 from core.images import encode_png
 from core.loaders import ModelPool
+from core.preprocess import Frame
 from core.registry import resolve
 from core.runs import LOCAL_OWNER, RunDraft, RunInput
 from core.samples import load_sample
@@ -78,6 +80,27 @@ def test_layer_head_and_patch_are_shown_without_running_the_model_again(
         shown_map(session), patch_map(astronaut, attention_row(astronaut, 1, 2, (3, 5))), atol=1e-6
     )
     assert store.count(EVERY) == 1
+
+
+def test_dino_is_offered_with_the_mask_of_its_mass(visit: Visit) -> None:
+    session = visit("attention_maps")
+    session.selectbox(key="attention_model").set_value("shipped/dino-scenes").run()
+    session.session_state["attention_head"] = "1"
+    session.toggle(key="attention_outlined").set_value(True).run()
+    assert not session.exception and not session.error
+    assert session.slider(key="attention_mass").value == 60
+    values = shown_map(session)
+    mask = mass_mask(values.astype(np.float32), 0.6)
+    assert values[mask].sum() >= 0.6 * values.sum() > values[mask].sum() - values[mask].min()
+    drawn = next(t for t in figures(session)[0]["data"] if t.get("mode") == "lines" and len(t["x"]) > 5)
+    frame = Frame((0, 0, 512, 512), (mask.shape[0], mask.shape[1]))
+    edges = {
+        frozenset(((x0, y0), (x1, y1)))
+        for x0, x1, y0, y1 in zip(
+            *(array(drawn[axis])[start::3] for axis in "xy" for start in (0, 1)), strict=True
+        )
+    }
+    assert edges == {frozenset((edge[:2], edge[2:])) for edge in mask_edges(mask, frame)}
 
 
 def test_a_run_opened_by_its_address_looks_as_it_was_left_and_is_not_stored_twice(

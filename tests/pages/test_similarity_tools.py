@@ -70,6 +70,9 @@ def test_components_and_a_basis_that_is_kept(visit: Visit, both: tuple[ImageFeat
     assert not session.exception and not session.error
     kept = session.session_state[state.SIMILARITY_BASIS.key]
     np.testing.assert_allclose(kept.components, view.basis.components, atol=1e-4)
+    assert session.toggle(key="similarity_basis_used").value
+    explained = next(d.value for d in session.dataframe if "Explained variance" in d.value.columns)
+    np.testing.assert_allclose(explained["Explained variance"], view.basis.explained, atol=1e-4)
     session.selectbox(key="similarity_facet").set_value("key").run()
     assert "another options" in session.error[0].value
 
@@ -137,7 +140,8 @@ def test_a_picture_of_one_colour_is_said_and_nothing_fails(visit: Visit) -> None
         session.session_state[state.UPLOADED.key] = grey
         session.segmented_control(key="similarity_tool").set_value(tool)
         session.run()
-        assert not session.exception
+        assert not session.exception and not session.error
+        assert any("grey is of one colour" in info.value for info in session.info)
 
 
 def test_patch_colours_lie_on_their_patches() -> None:

@@ -1,5 +1,10 @@
 """Self-distillation: the teacher follows, nothing collapses, passes add up, and a stop changes nothing."""
 
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +37,7 @@ from core.training.dino.scores import (
     probe_accuracy,
 )
 from core.training.dino.train import train_dino
+from core.training.state import load_state
 
 TINY: dict[str, Any] = {
     "image_size": 32,
@@ -188,6 +194,40 @@ def test_a_resumed_training_gives_the_losses_and_weights_of_an_undisturbed_one(t
         assert torch.equal(tensor, read_weights(whole.checkpoint)[name]), name
     assert len({m.step for m in diary.metrics if m.name == "loss"}) == 3
     assert not config.state_path.exists()
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from core.training.dino.train import train_dino
+from tests.core.training.test_dino import config_in
+train_dino(config_in(Path(sys.argv[1]), steps=60), progress=False)
+"""
+
+
+def killed_after(config: DinoConfig, step: int) -> int:
+    """Train in another process, kill it once its state has reached `step`, and return the step it reached."""
+    root = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(config.out.parent), str(root)], cwd=root)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if config.state_path.exists() and load_state(config.state_path, config.fixed()).step >= step:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    return load_state(config.state_path, config.fixed()).step
+
+
+def test_after_a_kill_the_losses_are_those_of_an_undisturbed_training(tmp_path: Path) -> None:
+    whole = train_dino(config_in(tmp_path / "whole", steps=60), progress=False)
+    config = config_in(tmp_path / "killed", steps=60)
+    config.out.parent.mkdir()
+    assert 0 < killed_after(config, random.randrange(1, 30)) < 60
+    resumed = train_dino(replace(config, resume=True), progress=False)
+    assert [report.loss for report in resumed.history] == [report.loss for report in whole.history]
+    assert resumed.card.sha256 == whole.card.sha256
 
 
 def test_another_recipe_may_not_resume(tmp_path: Path) -> None:
