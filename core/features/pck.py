@@ -11,10 +11,10 @@ key points of all pairs.
                   the right eye sees, too
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,17 @@ class PckScore:
             for name in by_alpha
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the scores that `as_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+        """
+        by_alpha = ("pck", "chance", "same_place", "best_possible")
+        tuples = {name: tuple(float(value[name][str(alpha)]) for alpha in ALPHAS) for name in by_alpha}
+        return cls(**(dict(value) | tuples))
+
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
@@ -110,6 +121,12 @@ class PairScores:
     def as_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values."""
         return {"scenes": self.scenes.as_json(), "stereo": self.stereo.as_json() if self.stereo else None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the scores that `as_json` wrote."""
+        stereo = value["stereo"]
+        return cls(PckScore.from_json(value["scenes"]), PckScore.from_json(stereo) if stereo else None)
 
 
 def point_errors(first: UnitGrid, second: UnitGrid, truth: KeyPoints) -> PointErrors:

@@ -14,7 +14,7 @@ search, and nothing that a search returns depends on pictures of others.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -228,7 +228,7 @@ class PictureSearch:
                 number of pictures.
         """
         check_asked(features, top, region, kind)
-        wanted = unit(features.mean) if region is None else query_vector(region, UnitGrid.of(features))
+        wanted = _wanted(features, region)
         vector = _vector(features, kind) if region is None else wanted
         assert vector is not None  # checked
         space = _space(features, kind if region is None else "mean")
@@ -247,6 +247,32 @@ class PictureSearch:
                 progress(min(start + TOGETHER, len(found)), len(found))
         return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.sha256))[:top])
 
+    def again(
+        self,
+        scores: Mapping[str, float],
+        features: ImageFeatures,
+        spec: ModelSpec,
+        *,
+        pool: ModelPool,
+        owner: str | None,
+        region: PatchQuery | None = None,
+    ) -> tuple[Hit, ...]:
+        """Return the hits of an earlier search with their scores of then, as far as `owner` still sees them.
+
+        Args:
+            scores: By the digests of the pictures, the most alike first; at most 100.
+            features, region: Of what was looked for, as in `rank`.
+        """
+        wanted = _wanted(features, region)
+        pictures = self._store.find_pictures(list(scores), owner)
+        seen = [pictures[sha256] for sha256 in scores if sha256 in pictures]
+        there, _ = self._features(seen, spec, _space(features, "mean"), pool, owner)
+        return tuple(
+            _hit(picture, scores[picture.sha256], wanted, there[picture.sha256])
+            for picture in seen
+            if picture.sha256 in there
+        )
+
 
 def _halved(images: Sequence[ImageInput]) -> tuple[Sequence[ImageInput], Sequence[ImageInput]]:
     middle = len(images) // 2
@@ -255,6 +281,11 @@ def _halved(images: Sequence[ImageInput]) -> tuple[Sequence[ImageInput], Sequenc
 
 def _space(features: ImageFeatures, kind: VectorKind) -> Space:
     return Space(features.model_id, features.revision, features.options, kind)
+
+
+def _wanted(features: ImageFeatures, region: PatchQuery | None) -> NDArray[np.float32]:
+    """Return what the patches of a hit are compared with, D."""
+    return unit(features.mean) if region is None else query_vector(region, UnitGrid.of(features))
 
 
 def _vector(features: ImageFeatures, kind: VectorKind) -> NDArray[np.float32] | None:

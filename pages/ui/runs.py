@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.features.kinds import SIMILARITY
+from core.features.kinds import EVALUATION as MATCHES_SCORED
+from core.features.kinds import FEATURES, SEARCH, SIMILARITY
 from core.segment.kinds import ANSWER, EVALUATION, EVERYTHING
 from db.records import RunSummary
 from pages.ui.text import browser_zone
@@ -20,6 +21,9 @@ PAGES = {
     "attention": "pages/attention_maps.py",
     "classification": "pages/attention_maps.py",
     SIMILARITY: "pages/patch_similarity.py",
+    SEARCH: "pages/patch_similarity.py",
+    MATCHES_SCORED: "pages/patch_similarity.py",
+    FEATURES: "pages/patch_similarity.py",
     ANSWER: "pages/segment_anything.py",
     EVERYTHING: "pages/segment_anything.py",
     EVALUATION: "pages/segment_anything.py",

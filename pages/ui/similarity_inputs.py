@@ -22,6 +22,9 @@ PAGE = "similarity"
 FIRST_PICKER, SECOND_PICKER = f"{PAGE}_first", f"{PAGE}{SECOND}"
 PICTURES = f"{PAGE}_pictures"
 SCENE_PAIR, TWO, ITSELF = "Scene pair", "Two pictures", "One with itself"
+LOOK_FOR = f"{PAGE}_look_for"
+WHOLE, REGION = "The whole picture", "What is asked"
+"""What a search looks for."""
 FIRST_MODEL = "shipped/dino-scenes"
 """What the page starts with, where it is there: trained to describe, not to name."""
 FIRST_SCENE = 6
@@ -87,8 +90,10 @@ def _start_with_stereo_pair() -> None:
 
 
 def select_pictures(pictures: Sequence[PictureRecord]) -> list[PictureRecord]:
-    """Set the pickers to the two pictures of a run before they are drawn; return those not to be had."""
+    """Set the pickers to the pictures of a run before they are drawn; return those not to be had."""
     names = [picture.name for picture in pictures]
+    if len(pictures) == 1:  # a picture alone is shown against itself
+        return select_pictures([*pictures, *pictures])
     if len(pictures) != 2:
         return []
     if (seed := _pair_seed(names)) is not None:

@@ -13,15 +13,14 @@ from PIL import Image
 
 from core.charts.similarity import Looks, similarity_figure, similarity_info
 from core.features.matching import ask
-from core.features.similarity import UnitGrid
 from core.features.values import FeatureOptions
 from core.registry import resolve
 from pages.ui.models import model_picker
-from pages.ui.session import feature_cache, model_pool
+from pages.ui.session import feature_cache, model_pool, store, visitor
 from pages.ui.similarity_draw import shown_picture
 from pages.ui.similarity_inputs import FIRST_MODEL, PAGE
 from pages.ui.similarity_kept import once
-from pages.ui.similarity_run import query_centre, true_place
+from pages.ui.similarity_run import query_centre, remember, true_place
 from pages.ui.similarity_state import other
 from pages.ui.text import MISSING, plain
 
@@ -62,7 +61,8 @@ def another_model(found: Answered) -> None:
     agree = map_correlation(found.answer.cross_map, answer.cross_map)
     st.caption(
         f"Correlation of both maps: {MISSING if agree is None else f'{agree:.2f}'} (at the finer grid). The "
-        "colours are on one scale, but cosines of two models are not the same measure."
+        "colours are on one scale, but cosines of two models are not the same measure. The other model's "
+        f"comparison is saved as run `{theirs.run_id}`."
     )
 
 
@@ -90,15 +90,34 @@ def _answered(found: Answered, spec: ModelSpec) -> tuple[Pair, QueryAnswer]:
 
 
 def _compared(pair: Pair, spec: ModelSpec) -> Pair:
+    """Return the pair as the other model sees it: a run of its own, which opens with what is asked now."""
+    from core.features.workflow import similar
+
     options = FeatureOptions(size=pair.options.size) if "shipped/" in spec.id else FeatureOptions()
+    images = pair.first, pair.second
     with st.spinner(f"{plain(spec.title)} looks at both pictures …", show_time=True):
-        found = feature_cache().get_many(spec, [pair.first, pair.second], options, model_pool())
-    features = found[0].features, found[1].features
-    grids = UnitGrid.of(features[0]), UnitGrid.of(features[1])
-    result = replace(pair.result, first=grids[0], second=grids[1])
-    return replace(
-        pair, spec=spec, options=options, features=features, result=result, unrelated=None, reopened=None
+        result = similar(
+            *images,
+            spec,
+            cache=feature_cache(),
+            pool=model_pool(),
+            sink=store(),
+            owner=visitor(),
+            options=options,
+            apart=pair.is_self,
+        )
+        found = feature_cache().get_many(spec, images, options, model_pool())
+    theirs = replace(
+        pair,
+        spec=spec,
+        options=options,
+        features=(found[0].features, found[1].features),
+        result=result,
+        unrelated=None,
+        reopened=None,
     )
+    remember(theirs, pair.asked.on(pair.source.frame, theirs.grid(pair.asked.side).frame))
+    return theirs
 
 
 def _map(found: Answered, pair: Pair, answer: QueryAnswer, limits: tuple[float, float]) -> None:

@@ -16,13 +16,14 @@ import streamlit as st
 from PIL import Image
 
 from core.errors import InputError
+from core.features.kinds import EVALUATION, SEARCH, SIMILARITY
 from core.features.query import PatchQuery, patch_centres
 from core.features.values import FeatureOptions
 from core.samples import PAIR_PREFIX, scene_pair
 from db.errors import RunNotFoundError
 from pages.ui import state
 from pages.ui.session import feature_cache, model_pool, store, visitor
-from pages.ui.similarity_inputs import PAGE, select_pictures, set_options
+from pages.ui.similarity_inputs import LOOK_FOR, PAGE, REGION, WHOLE, select_pictures, set_options
 from pages.ui.similarity_state import Asked, Pair
 from pages.ui.text import milliseconds, plain
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 KEPT_BACKGROUNDS = 8
 SLOW_MS = 1000.0
+TOOLS = {SEARCH: "Search", EVALUATION: "Scores"}
+"""Kinds of run that a tool of the page shows, and which."""
 Key = tuple[str, str, FeatureOptions]
 
 
@@ -54,6 +57,7 @@ def open_requested_run() -> RunRecord | None:
     run = store().run(run_id, visitor())
     st.session_state[f"{PAGE}_model"] = run.model_id
     _reopen_options(run)
+    _reopen_tool(run)
     state.SIMILARITY.clear()
     state.SIMILARITY_ASKED.clear()
     if (asked := _stored_query(run)) is not None:
@@ -79,9 +83,23 @@ def _reopen_options(run: RunRecord) -> None:
         st.warning(note, icon=":material/info:")
 
 
+def _reopen_tool(run: RunRecord) -> None:
+    """Open the tool whose run it is, if it is one."""
+    if run.kind not in TOOLS:
+        return
+    st.session_state[f"{PAGE}_tool"] = TOOLS[run.kind]
+    state.SIMILARITY_AGAIN.set(run)
+    if run.kind == SEARCH:
+        st.session_state[LOOK_FOR] = REGION if run.parameters.get("region") else WHOLE
+    if run.kind == EVALUATION:  # the untrained twin of a model is shown where the model is
+        st.session_state[f"{PAGE}_model"] = run.model_id.removeprefix("random/")
+        st.session_state[f"{PAGE}_score_pairs"] = run.parameters.get("pairs", 20)
+
+
 def _stored_query(run: RunRecord) -> Asked | None:
     """Return what was asked last, else what the run itself asked."""
-    view, query = dict(run.view).get("asked"), run.parameters.get("query")
+    view = dict(run.view).get("asked")
+    query = run.parameters.get("region" if run.kind == SEARCH else "query")
     if view is None and isinstance(query, dict):
         several = len(query.get("include", ())) + len(query.get("exclude", ())) > 1
         view = {"side": "first", "mode": "several" if several else "one", **query}
@@ -99,7 +117,8 @@ def current_pair(
     held = state.SIMILARITY.get()
     if held is None or not held.is_for(first, second, spec, options):
         before, asked = held, state.SIMILARITY_ASKED.get()
-        repeated = requested if requested is not None and _repeats(requested, first, second, spec) else None
+        shown_again = requested is not None and _repeats(requested, first, second, spec)
+        repeated = requested if shown_again else None
         held = state.SIMILARITY.set(_compare(first, second, spec, options, repeated))
         if before is not None and asked is not None:
             _carry_over(asked, before, held)
@@ -162,10 +181,27 @@ def _waiting(spec: ModelSpec) -> str:
 
 
 def _repeats(run: RunRecord, first: ImageInput, second: ImageInput, spec: ModelSpec) -> bool:
-    """Say whether these inputs are those of a stored run, so that showing it again is not a new run."""
-    same_weights = spec.source == "huggingface" or run.model_revision == spec.revision
+    """Say whether these inputs are those of a stored run, so that showing it again is not a new run.
+
+    A run of another kind is shown with its pictures; nobody asked to compare those, so that is no run either.
+    """
+    if run.kind != SIMILARITY:
+        return True
     pictures = [picture.sha256 for picture in run.inputs]
-    return pictures == [first.sha256, second.sha256] and run.model_id == spec.id and same_weights
+    return pictures == [first.sha256, second.sha256] and run.model_id == spec.id and _same_weights(run, spec)
+
+
+def _same_weights(run: RunRecord, spec: ModelSpec) -> bool:
+    return spec.source == "huggingface" or run.model_revision == spec.revision
+
+
+def check_weights(run: RunRecord, spec: ModelSpec) -> None:
+    """Raise an InputError where what a run kept is of other weights than those that the model has now."""
+    if not _same_weights(run, spec):
+        raise InputError(
+            f"Run {run.id} is of other weights of {run.model_id} than those that are here now.",
+            "Run it again; what it found then is in the export of the history.",
+        )
 
 
 def known_warp(first: ImageInput, second: ImageInput) -> NDArray[np.float64] | None:
@@ -228,6 +264,13 @@ def set_asked(pair: Pair, asked: Asked) -> None:
     if pair.run_id is None or not asked.include or state.SIMILARITY_VIEW.get() == (pair.run_id, asked):
         return
     state.SIMILARITY_VIEW.set((pair.run_id, asked))
+    remember(pair, asked)
+
+
+def remember(pair: Pair, asked: Asked) -> None:
+    """Keep with the stored run of a pair what is asked of it."""
+    if pair.run_id is None:
+        return
     try:
         store().set_view(pair.run_id, visitor(), {"asked": asked.to_json()})
     except RunNotFoundError:  # somebody else's shared run, or one deleted meanwhile

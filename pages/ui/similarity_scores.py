@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
+from core.features.kinds import EVALUATION
 from core.features.pck import ALPHAS, MAX_PAIRS
 from core.registry import resolve
 from pages.ui import state
 from pages.ui.session import feature_cache, model_pool, store, visitor
 from pages.ui.similarity_inputs import PAGE
+from pages.ui.similarity_run import check_weights
 from pages.ui.text import MISSING, milliseconds, plain
 
 if TYPE_CHECKING:
     from core.features.pck import PairScores, PckScore
     from core.features.values import FeatureOptions
     from core.registry import ModelSpec
+    from db.records import RunRecord
     from pages.ui.similarity_view import Answered
 
 PROTOCOL = (
@@ -69,11 +73,32 @@ def scores(found: Answered) -> None:
     if begun:
         rows = tuple(_scored(spec, n, pair.options) for spec in _contestants(pair.spec))
         state.SIMILARITY_SCORES.set(Measured(pair.spec.id, pair.spec.revision, pair.options, rows))
+    again = state.SIMILARITY_AGAIN.get()
+    if again is not None and again.kind == EVALUATION:
+        state.SIMILARITY_AGAIN.clear()
+        state.SIMILARITY_SCORES.set(
+            Measured(pair.spec.id, pair.spec.revision, pair.options, (_stored(again),))
+        )
     held = state.SIMILARITY_SCORES.get()
     if held is None or held[:3] != (pair.spec.id, pair.spec.revision, pair.options):
         st.caption("Scene pairs and the stereo pair of a motorcycle, where every true place is known.")
         return
     _show(held)
+
+
+def _stored(run: RunRecord) -> Scored:
+    """Return the scores that a run kept.
+
+    Raises:
+        StoreError: The run kept none, because it failed.
+        InputError: It is of other weights.
+    """
+    from core.features.pck import PairScores
+
+    spec = resolve(run.model_id)
+    check_weights(run, spec)
+    data = store().artifact(run.id, "scores.json", visitor())
+    return Scored(spec.title, spec.id, PairScores.from_json(json.loads(data)), run.id)
 
 
 def _contestants(spec: ModelSpec) -> list[ModelSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,24 +12,36 @@ import streamlit as st
 
 from core.charts.overlay import overlay_png
 from core.errors import InputError
+from core.features.kinds import SEARCH
+from core.features.query import PatchQuery
+from core.features.search_values import Indexed
 from core.images import decode
 from core.settings import settings
 from pages.ui import state
 from pages.ui.pictures import give_picture, limits
 from pages.ui.session import feature_cache, model_pool, picture_search, store, visitor
-from pages.ui.similarity_inputs import FIRST_PICKER, PAGE, PICTURES, SECOND_PICKER, TWO
+from pages.ui.similarity_inputs import (
+    FIRST_PICKER,
+    LOOK_FOR,
+    PAGE,
+    PICTURES,
+    REGION,
+    SECOND_PICKER,
+    TWO,
+    WHOLE,
+)
+from pages.ui.similarity_run import check_weights
 from pages.ui.text import milliseconds, plain
 
 if TYPE_CHECKING:
-    from core.features.query import PatchQuery
     from core.features.search_values import Hit
     from core.features.search_workflow import SearchResult
     from core.images import ImageInput
+    from db.records import RunRecord
     from pages.ui.similarity_state import Pair
     from pages.ui.similarity_view import Answered
 
 KINDS = {"cls": "CLS token", "mean": "mean patch"}
-WHOLE, REGION = "The whole picture", "What is asked"
 MAPS, PER_ROW = 8, 4
 """How many hits are drawn, and in one row; all are in the table."""
 
@@ -50,9 +63,9 @@ def search(found: Answered) -> None:
         what = st.segmented_control(
             "Look for",
             [WHOLE, REGION],
-            default=None if f"{PAGE}_look_for" in st.session_state else WHOLE,
+            default=None if LOOK_FOR in st.session_state else WHOLE,
             required=True,
-            key=f"{PAGE}_look_for",
+            key=LOOK_FOR,
             persist_state="session",
             help="The picture that the query is in, or the query alone: the patches outlined above.",
         )
@@ -65,6 +78,10 @@ def search(found: Answered) -> None:
     missing = picture_search().missing(pair.spec, pair.options, pool=model_pool(), owner=visitor())
     if missing:
         st.caption(f"{missing} kept pictures are new to this model; a search runs it on them first.")
+    again = state.SIMILARITY_AGAIN.get()
+    if again is not None and again.kind == SEARCH:
+        state.SIMILARITY_AGAIN.clear()
+        state.SIMILARITY_FOUND.set(_stored(pair, again))
     held = state.SIMILARITY_FOUND.get()
     if held is None or (held.sha256, held.model) != (image.sha256, (pair.spec.id, pair.spec.revision)):
         return
@@ -94,6 +111,32 @@ def _searched(pair: Pair, image: ImageInput, region: PatchQuery | None, top: int
     )
     bar.empty()
     return Searched(image.sha256, (pair.spec.id, pair.spec.revision), region, result)
+
+
+def _stored(pair: Pair, run: RunRecord) -> Searched:
+    """Return what a run found, as far as the visitor still sees it, with the scores of then.
+
+    Raises:
+        StoreError: The run kept nothing, because it failed.
+        InputError: It is of other weights.
+    """
+    from core.features.search_workflow import SearchResult
+
+    check_weights(run, pair.spec)
+    rows = json.loads(store().artifact(run.id, "hits.json", visitor()))
+    region = run.parameters.get("region")
+    query = PatchQuery.from_json(region) if region else None
+    hits = picture_search().again(
+        {row["sha256"]: row["score"] for row in rows},
+        pair.features[0],
+        pair.spec,
+        pool=model_pool(),
+        owner=visitor(),
+        region=query,
+    )
+    times = (run.metric(name) or 0.0 for name in ("load_ms", "index_ms", "search_ms"))
+    result = SearchResult(hits, run.parameters.get("kind", "mean"), Indexed(0, ()), *times, run.id)
+    return Searched(pair.first.sha256, (pair.spec.id, pair.spec.revision), query, result)
 
 
 def _show(pair: Pair, held: Searched) -> None:

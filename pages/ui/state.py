@@ -124,6 +124,9 @@ SIMILARITY_FOUND: Slot[Searched] = Slot("compared_found")
 SIMILARITY_SCORES: Slot[Measured] = Slot("compared_scores")
 """The last measurement of matches."""
 
+SIMILARITY_AGAIN: Slot[RunRecord] = Slot("compared_again")
+"""A stored run that a tool of the similarity page is to show again."""
+
 SIMILARITY_WHOLE: Slot[bool] = Slot("compared_whole")
 """Set where a tool changed the page's pictures: the whole page must run again."""
 

@@ -96,13 +96,20 @@ def test_foreground_becomes_the_query(visit: Visit) -> None:
 
 def test_another_model_answers_the_same_click(visit: Visit, store: Store) -> None:
     session = opened(visit, "Another model")
-    runs = store.count(EVERY)
+    mine = session.query_params["run"]
+    (run,) = [run for run in store.runs(EVERY) if run.id != mine]
+    assert run.model_id == "shipped/vit-scenes"
     said = table(session, "Other model")
     assert said["Distance to the true place"].endswith("px")
     twin = session.toggle(key="similarity_twin").set_value(True).run()
     assert not twin.exception and not twin.error
     assert table(twin, "Other model")["Cosine similarity"] != said["Cosine similarity"]
-    assert store.count(EVERY) == runs  # it answers the click of the page's run
+    assert store.count(EVERY) == 3  # one of each model
+
+    again = visit("patch_similarity", run=run.id)
+    assert not again.exception and not again.error
+    assert again.selectbox(key="similarity_model").value == run.model_id
+    assert table(again, "Value")["Cosine similarity"] == said["Cosine similarity"]
 
 
 def test_search_finds_own_pictures_and_nobody_elses(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +126,25 @@ def test_search_finds_own_pictures_and_nobody_elses(visit: Visit, monkeypatch: p
     assert list(found["Picture"]) == [PAIR[1]]
 
 
+@pytest.mark.parametrize("region", [False, True])
+def test_a_search_is_opened_again_as_it_was(visit: Visit, store: Store, region: bool) -> None:
+    visit("patch_similarity").number_input(key="similarity_pair").set_value(9).run()
+    session = opened(visit, "Search")
+    if region:
+        session.segmented_control(key="similarity_look_for").set_value("What is asked").run()
+    session.button(key="similarity_search_go").click().run()
+    run = next(run for run in store.runs(EVERY) if run.kind == "search")
+    before = store.count(EVERY)
+    again = visit("patch_similarity", run=run.id)
+    assert not again.exception and not again.error
+    assert again.segmented_control(key="similarity_tool").value == "Search"
+    assert again.query_params["run"] == run.id
+    shown = [next(d.value for d in s.dataframe if "Picture" in d.value.columns) for s in (session, again)]
+    assert len(shown[0]) == 3
+    assert shown[0].equals(shown[1])
+    assert store.count(EVERY) == before
+
+
 def test_scores_beside_the_untrained_twin(visit: Visit, store: Store) -> None:
     session = opened(visit, "Scores")
     session.number_input(key="similarity_score_pairs").set_value(4).run()
@@ -129,6 +155,15 @@ def test_scores_beside_the_untrained_twin(visit: Visit, store: Store) -> None:
     assert len(scenes) == 2 and scenes[0] > scenes[1]
     kinds = [run.kind for run in store.runs(EVERY)]
     assert kinds.count("similarity-evaluation") == 2
+
+    before = store.count(EVERY)
+    twin = next(run for run in store.runs(EVERY) if run.model_id == f"random/{MODEL}")
+    again = visit("patch_similarity", run=twin.id)
+    assert not again.exception and not again.error
+    (row, _) = next(d.value for d in again.dataframe if "PCK@0.1" in d.value.columns).to_dict("records")
+    assert row == next(r for r in shown.to_dict("records") if "untrained" in r["Model"])
+    assert again.number_input(key="similarity_score_pairs").value == 4
+    assert store.count(EVERY) == before
 
 
 def test_a_picture_of_one_colour_is_said_and_nothing_fails(visit: Visit) -> None:

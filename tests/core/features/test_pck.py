@@ -1,5 +1,7 @@
 """PCK: by hand, with features that know the truth, and the truth itself against the pictures."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from core.errors import InputError
 from core.features.nearest import correspond
 from core.features.pck import (
     KeyPoints,
+    PairScores,
     pck,
     point_errors,
     scene_key_points,
@@ -53,6 +56,8 @@ def test_scores_by_hand() -> None:
     assert score.mean_error_px == pytest.approx((4 + side) / 2)
     assert score.chance_error_px == pytest.approx((4 + far + 8 + side) / 4)
     assert score.as_json()["pck"] == {"0.05": 0.5, "0.1": 0.5}
+    for both in (PairScores(score, score), PairScores(score, None)):
+        assert PairScores.from_json(json.loads(json.dumps(both.as_json()))) == both
 
 
 def test_points_count_alike_whichever_pair_they_are_of() -> None:

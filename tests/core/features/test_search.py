@@ -20,6 +20,7 @@ from core.features.cache import FeatureCache
 from core.features.kinds import SEARCH
 from core.features.query import PatchQuery
 from core.features.search import MAX_HITS, PictureSearch
+from core.features.search_values import Hit
 from core.features.search_workflow import SearchResult, search_pictures
 from core.features.similarity import UnitGrid, query_map, unit
 from core.features.values import FeatureOptions, ImageFeatures
@@ -228,6 +229,30 @@ def test_two_visitors_never_see_each_others_pictures(world: World) -> None:
             assert len(found) == len(own)
         world.restart()
     assert digests(world.find(asked, "ada", top=1))[0] in {one.sha256 for one in adas}
+
+
+@pytest.mark.parametrize("region", [None, PatchQuery(((1, 1), (1, 2)))])
+def test_hits_opened_again_are_those_of_then_that_the_visitor_still_sees(
+    world: World, region: PatchQuery | None
+) -> None:
+    asked = picture(200)
+    (gone, _, shared) = world.keep("bob", picture(1), picture(2), picture(3))
+    found = world.find(asked, "bob", region=region).hits
+    world.store.annotate(shared, "bob", shared=True)
+    world.store.delete([gone], "bob")
+    world.restart()
+
+    def again(owner: str) -> list[Hit]:
+        features = world.features(asked)
+        scores = {hit.sha256: hit.score for hit in found}
+        spec, pool = world.spec, world.pool
+        return list(world.search.again(scores, features, spec, pool=pool, owner=owner, region=region))
+
+    left = [hit for hit in found if hit.sha256 != picture(1).sha256]
+    for now, then in zip(again("bob"), left, strict=True):
+        assert (now.sha256, now.score, now.name) == (then.sha256, then.score, then.name)
+        np.testing.assert_allclose(now.map, then.map, atol=1e-6)
+    assert [hit.sha256 for hit in again("eve")] == [picture(3).sha256]
 
 
 def test_a_shared_picture_is_found_until_it_no_longer_is(world: World) -> None:
