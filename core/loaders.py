@@ -4,6 +4,8 @@
         model.forward(pixels)
     with pool.segmenter(spec) as model:
         embed(model, image)
+    with pool.vlm(spec) as model, model.turn:
+        model.generate(image, prompt, ...)
 
 A model in use is never dropped. When a new one does not fit the memory budget, those not in use go before it
 is loaded, the least recently used first; if all are in use, the budget is exceeded for as long as that
@@ -28,8 +30,9 @@ from core.vision_model import VisionModel
 
 if TYPE_CHECKING:
     from core.segment.segmenter import Segmenter
+    from core.vlm.local_model import LocalModel
 
-Loaded = Union[VisionModel, "Segmenter"]
+Loaded = Union[VisionModel, "Segmenter", "LocalModel"]
 """What the pool holds."""
 
 FREE_SHARE = 0.5
@@ -76,20 +79,34 @@ class ModelPool:
         """Yield a vision transformer, loading it first where needed; requests at once wait for one loading.
 
         Raises:
-            InputError: It is a segmenter.
+            InputError: It is something else.
             VisionBenchError: It cannot be loaded; the next request tries again.
         """
         with self._use(spec) as model:
             if not isinstance(model, VisionModel):
-                raise InputError(f"{spec.id} is a segmenter.", "Choose a vision transformer.")
+                raise InputError(f"{spec.id} is no vision transformer.", "Choose a vision transformer.")
             yield model
 
     @contextmanager
     def segmenter(self, spec: ModelSpec) -> "Iterator[Segmenter]":
         """Yield a promptable segmenter; otherwise as `use`."""
+        from core.segment.segmenter import Segmenter
+
         with self._use(spec) as model:
-            if isinstance(model, VisionModel):
+            if not isinstance(model, Segmenter):
                 raise InputError(f"{spec.id} is no promptable segmenter.", "Choose a Segment Anything model.")
+            yield model
+
+    @contextmanager
+    def vlm(self, spec: ModelSpec) -> "Iterator[LocalModel]":
+        """Yield a vision-language model; otherwise as `use`."""
+        from core.vlm.local_model import LocalModel
+
+        with self._use(spec) as model:
+            if not isinstance(model, LocalModel):
+                raise InputError(
+                    f"{spec.id} answers no prompts about pictures.", "Choose a vision-language model."
+                )
             yield model
 
     @contextmanager

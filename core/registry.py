@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from core.checkpoints import Card, read_card
 from core.errors import InputError
@@ -30,6 +31,7 @@ TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
 VIT_TASKS = ("classification", "attention", "features")
 SEGMENTATION = ("segmentation",)
+VLM = ("vlm",)
 SEGMENTER_TYPES = (
     *("sam", "sam_hq", "sam2", "sam2_video", "edgetam", "edgetam_video"),
     *("sam3", "sam3_tracker", "sam3_video"),
@@ -112,6 +114,8 @@ def _tasks_of(card: Card) -> tuple[str, ...]:
     """Return what a checkpoint of this repository can do; nothing if its architecture is not known here."""
     if card.architecture.class_name == "Sam":
         return SEGMENTATION
+    if card.architecture.class_name == "Captioner":
+        return VLM
     if card.architecture.class_name == "VisionTransformer":
         return VIT_TASKS if card.labels else VIT_TASKS[1:]
     return ()
@@ -161,7 +165,7 @@ def resolve(name: str, task: str | None = None) -> ModelSpec:
 
     Args:
         name: An id as above, or a bare timm name, a hub id (`ORG/NAME`), or the path of a file or folder.
-        task: What it is wanted for. A hub model that is not listed, or a weights file without a card, is
+        task: What it is wanted for. A hub model that is not listed, or a file or folder of one's own, is
             taken to be for that; loading it finds out.
 
     Raises:
@@ -172,8 +176,10 @@ def resolve(name: str, task: str | None = None) -> ModelSpec:
         raise InputError("No model was named.", f"Name one, such as {catalog()[0].id}.")
     found = _parse(name)
     listed = next((spec for spec in catalog() if spec.id == found.id), None)
-    if task == "segmentation" and (found.source == "file" or (found.source == "huggingface" and not listed)):
-        return replace(listed or found, tasks=SEGMENTATION)
+    if task in ("segmentation", "vlm") and (
+        found.source == "file" or (found.source == "huggingface" and not listed)
+    ):
+        return replace(listed or found, tasks=(task,))
     return listed or found
 
 
@@ -204,7 +210,7 @@ def _random(name: str) -> ModelSpec:
     """Return an architecture of timm, or of a shipped checkpoint, with random weights."""
     if not name.startswith("random/shipped/"):
         return _checked_timm(name)
-    trained = [spec for spec in catalog() if spec.source == "shipped" and spec.tasks != SEGMENTATION]
+    trained = [spec for spec in catalog() if spec.source == "shipped" and "attention" in spec.tasks]
     for spec in trained:
         if name == f"random/{spec.id}":
             note, revision = "Random weights from seed 0: a control.", f"seed 0, {spec.revision}"
@@ -263,16 +269,26 @@ def _file_tasks(path: Path) -> tuple[str, ...]:
     """Return what a file or folder is for: by its name as Segment Anything publishes it, or its config."""
     if path.is_file():
         return SEGMENTATION if path.name.startswith("sam_vit_") else VIT_TASKS
-    return SEGMENTATION if is_segmenter_folder(path) else VIT_TASKS
+    config = _folder_config(path)
+    if config.get("model_type") in SEGMENTER_TYPES:
+        return SEGMENTATION
+    return VLM if _writes_text(config) else VIT_TASKS
 
 
-def is_segmenter_folder(folder: Path) -> bool:
-    """Say whether transformers saved a promptable segmenter in `folder`, as far as its config.json tells."""
+def _folder_config(folder: Path) -> dict[str, Any]:
+    """Return what transformers wrote into a folder's config.json; nothing where there is none."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") in SEGMENTER_TYPES
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _writes_text(config: dict[str, Any]) -> bool:
+    """Say whether a configuration is of a network that answers prompts about pictures."""
+    names = config.get("architectures")
+    found = isinstance(names, list) and any(str(name).endswith("ForConditionalGeneration") for name in names)
+    return found and "vision_config" in config
 
 
 def _located(name: str) -> tuple[Path, str]:

@@ -85,12 +85,16 @@ class RunDraft:
     error_message: str = ""
 
 
-class RunSink(Protocol):
-    """Where finished and ongoing runs go."""
+class Recorder(Protocol):
+    """Where finished runs go."""
 
     def record(self, run: RunDraft) -> str:
         """Keep a finished run in one transaction and return its id."""
         ...
+
+
+class RunSink(Recorder, Protocol):
+    """Where finished and ongoing runs go."""
 
     def start(self, run: RunDraft) -> str:
         """Keep a run that is still going (its status becomes `running`) and return its id."""

@@ -5,9 +5,11 @@
     transformers_models.py   transformers
     repository.py            a hub repository or a folder of either library
     segmenters.py            promptable segmenters, whichever of these they come from
+    vlms.py, captioner.py    vision-language models: transformers', and a captioner of this repository
 
-Weights are float32 and are read without running anything that is in the file. A model is refused when a part
-of it would be left at random values, unless random weights were asked for.
+Weights are float32, those of transformers' vision-language models 16 bits where the device multiplies such
+numbers. They are read without running anything that is in the file. A model is refused when a part of it
+would be left at random values, unless random weights were asked for.
 """
 
 from collections.abc import Callable
@@ -22,13 +24,17 @@ from core.sources.network import Network
 from core.sources.repository import from_folder, from_hub
 from core.sources.segmenters import build_segmenter
 from core.sources.timm_models import from_file, from_timm, untrained
+from core.sources.vlms import build_vlm
 from core.vision_model import VisionModel
 
 if TYPE_CHECKING:
     from core.segment.segmenter import Segmenter
+    from core.vlm.local_model import LocalModel
 
 
-def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -> "VisionModel | Segmenter":
+def build_model(
+    spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]
+) -> "VisionModel | Segmenter | LocalModel":
     """Load the model that `spec` names onto `device`, ready for inference.
 
     Args:
@@ -40,6 +46,8 @@ def build_model(spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]) -
     """
     if "segmentation" in spec.tasks:
         return build_segmenter(spec, device, elapsed_ms)
+    if "vlm" in spec.tasks:
+        return build_vlm(spec, device, elapsed_ms)
     network = _builder(spec)(spec)
     module = network.module.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.errors import InputError, ProviderError
 from core.images import ImageInput
+from core.runs import Environment
 
 
 class Outcome(StrEnum):
@@ -123,6 +124,10 @@ class Reply:
     request_id: str = ""
     note: str = ""
     """What was done to the request to make it fit, such as a picture made smaller."""
+    revision: str = ""
+    """Which weights answered, where that is known."""
+    environment: Environment | None = None
+    """What it ran on; None for a remote model."""
 
 
 class AttemptError(ProviderError):
