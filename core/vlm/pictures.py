@@ -37,9 +37,9 @@ PROVIDER_LIMITS = {
     "compatible": Limit(14_000_000, 2048),
 }
 """Gemini takes 20 MB a request and scales to fit 3072 x 3072 itself
-(https://firebase.google.com/docs/ai-logic/input-file-requirements). OpenAI takes more bytes, and scales to fit
-2048 x 2048 (https://platform.openai.com/docs/guides/images-vision). Together and servers like Ollama and vLLM
-state no limit; theirs are chosen here: a request stays below the 10 MB and 20 MB of usual gateways."""
+(https://firebase.google.com/docs/ai-logic/input-file-requirements). OpenAI takes more bytes, and scales to
+fit 2048 x 2048 (https://platform.openai.com/docs/guides/images-vision). Together and servers like Ollama and
+vLLM state no limit; theirs are chosen here: a request stays below the 10 MB and 20 MB of usual gateways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def fitted(image: ImageInput, limit: Limit) -> Fitted:
             if len(data) <= limit.max_bytes or max(picture.size) == 1:
                 lossy = f"It was sent as JPEG of quality {quality}."
                 return Fitted(data, "image/jpeg", f"{note} {lossy}".strip())
-        sides = (max(1, round(picture.width * SMALLER)), max(1, round(picture.height * SMALLER)))
+        sides = (max(1, int(picture.width * SMALLER)), max(1, int(picture.height * SMALLER)))
         picture = picture.resize(sides, Image.Resampling.LANCZOS)
 
 
