@@ -3,8 +3,9 @@
 import re
 
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
 )
 """Control characters, marks that turn the direction of text, and characters that nobody sees.
 
@@ -12,8 +13,10 @@ The joiners U+200C and U+200D stay: Persian, Indic scripts and emoji are written
 """
 _LINE_ENDS = re.compile("\r\n?|\u2028|\u2029|\x85")
 _FENCE = re.compile(r"^ {0,3}(`{3,})[ \t]*([\w+-]{0,20})[^`\n]*$")
-_SPECIAL = re.compile(r"([\\`<\[\]&$~])")
-_LINK_STARTS = re.compile(r"(?=://)|(?<=www)(?=\.)|(?<=\w@)(?=\w)|(?<=:)(?=\w+[:/\[])", re.IGNORECASE)
+_SPECIAL = re.compile(r"([\\`<\[\]&$~]|:(?=\w))")
+_LINK_STARTS = re.compile(
+    r"(?=://)|(?<=www)(?=\.)|(?<=@)(?=[\w-])|(?<=:)(?=(?:\w[\w+-]*|[+-]1)\\?[:/])", re.IGNORECASE
+)
 _JOINER = "\u2060"
 """Nobody sees it, and no address or directive is recognised across it."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
