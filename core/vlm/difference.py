@@ -4,7 +4,7 @@ import re
 from typing import Literal, NamedTuple
 
 MOST_WORDS = 5_000
-"""Words of each text that are compared; what follows counts as different."""
+"""Words of each text that are compared one by one; what follows them is compared as a whole."""
 
 Kind = Literal["same", "first", "second"]
 
@@ -13,7 +13,7 @@ class Piece(NamedTuple):
     """Words that both texts share, or that only one of them has."""
 
     text: str
-    """With the white space that follows; for shared words, as in the first text."""
+    """With the white space around it that keeps pieces apart; for shared words, as in the first text."""
     kind: Kind
 
 
@@ -30,7 +30,11 @@ def difference(first: str, second: str) -> tuple[Piece, ...]:
     at = past = 0
     for block in LCSseq.editops([w.strip() for w in one], [w.strip() for w in two]).as_matching_blocks():
         pieces.append(Piece("".join(one[at : block.a]), "first"))
-        pieces.append(Piece("".join(two[past : block.b]), "second"))
+        more = "".join(two[past : block.b])
+        if more and at and not one[at - 1][-1].isspace():
+            # The first text ends here with a shared word; the second goes on after white space of its own.
+            more = two[past - 1].removeprefix(two[past - 1].rstrip()) + more
+        pieces.append(Piece(more, "second"))
         at, past = block.a + block.size, block.b + block.size
         pieces.append(Piece("".join(one[block.a : at]), "same"))
     return tuple(piece for piece in pieces if piece.text)
