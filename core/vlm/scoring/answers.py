@@ -24,10 +24,13 @@ _FULL_STOP = re.compile(r"\.(?!\d)")
 
 
 def normal_answer(text: str) -> str:
-    """Return an answer as it is compared: `The two, red.` gives `2 red`."""
-    said = _without_punctuation(" ".join(tidy(text).casefold().split()))
-    words = (_DIGITS.get(word, spelled(word)) for word in said.split())
-    return " ".join(word for word in words if word not in _ARTICLES)
+    """Return an answer as it is compared: `The two, red.` gives `2 red`.
+
+    Where nothing would be left (the letter A, a plus sign), what would go stays.
+    """
+    whole = " ".join(tidy(text).casefold().split())
+    said = " ".join(_DIGITS.get(word, spelled(word)) for word in _without_punctuation(whole).split())
+    return " ".join(word for word in said.split() if word not in _ARTICLES) or said or whole
 
 
 def _without_punctuation(text: str) -> str:
@@ -61,9 +64,9 @@ def vqa_accuracy(answer: str, humans: Sequence[str]) -> float:
         humans: One answer of each, repetitions included.
     """
     said = normal_answer(answer)
-    same = [normal_answer(human) == said for human in humans]
-    agreeing = sum(same)
-    return sum(min((agreeing - own) / 3, 1.0) for own in same) / len(same)
+    agreeing = sum(normal_answer(human) == said for human in humans)
+    others = len(humans) - agreeing
+    return (agreeing * min(agreeing - 1, 3) + others * min(agreeing, 3)) / (3 * len(humans))
 
 
 def score_answer(answer: str, references: Sequence[str]) -> Scored:
@@ -72,7 +75,7 @@ def score_answer(answer: str, references: Sequence[str]) -> Scored:
     From `FEWEST_HUMANS` references on they are taken for one person's answer each, and the accuracy of the
     VQA evaluation leads; with fewer, exact match does.
     """
-    inner = plain_answer(answer)
+    inner, references = plain_answer(answer), [plain_answer(reference) for reference in references]
     is_exact = exact(inner, references)
     f1 = max(token_f1(inner, reference) for reference in references)
     values = (

@@ -50,7 +50,7 @@ def mentioned(caption: str, references: Sequence[str]) -> ObjectMatch:
 
 def score_caption(answer: str, references: Sequence[str]) -> Scored:
     """Score a caption against its references, at least one."""
-    caption = plain_answer(answer)
+    caption, references = plain_answer(answer), [plain_answer(reference) for reference in references]
     match = mentioned(caption, references)
     values = [
         Value("chrf", "chrF", chrf(caption, references), note="shared runs of characters"),

@@ -43,7 +43,7 @@ def cider_d(captions: Sequence[str], references: Sequence[Sequence[str]]) -> lis
         raise InputError(
             f"CIDEr needs {FEWEST} pictures or more, each with a reference.", "Score single captions by chrF."
         )
-    true = [[_grams(reference) for reference in of_one] for of_one in references]
+    true = [[_grams(plain_answer(reference)) for reference in of_one] for of_one in references]
     found_in = Counter(gram for of_one in true for gram in {gram for grams in of_one for gram in grams})
     rarity = {gram: math.log(len(true) / pictures) for gram, pictures in found_in.items()}
     unseen = math.log(len(true))

@@ -28,11 +28,10 @@ def match_objects(items: Sequence[str], references: Sequence[str]) -> ObjectMatc
     true = _phrases(references)
     plainly = [t for t in true if any(s == t or says_more(s, t) for s in said)]
     free = [s for s in said if not any(s == t or says_more(s, t) for t in plainly)]
-    for reference in true:
-        noun = next((s for s in free if says_more(reference, s)), None)
-        if reference not in plainly and noun is not None:
+    for noun in sorted(free, key=len, reverse=True):  # the choosiest first, so that no order matters
+        reference = next((t for t in true if t not in plainly and says_more(t, noun)), None)
+        if reference is not None:
             plainly.append(reference)
-            free.remove(noun)
     made_up = [s for s in said if not any(s == t or says_more(s, t) or says_more(t, s) for t in true)]
     return ObjectMatch(
         tuple(name for phrase, name in true.items() if phrase in plainly),

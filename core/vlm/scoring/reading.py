@@ -15,9 +15,9 @@ MAX_ITEMS = 200
 """Most items that are read from a list."""
 
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(")?(\s*:)?', re.DOTALL)
 _BULLET = re.compile(r"^[ \t]*(?:[-*+•·‣–—]|\(?\d{1,3}[.)、:]|\(?[a-zA-Z]\))[ \t]+(\S.*)$", re.MULTILINE)
-_SEPARATORS = re.compile(r"[,;\n，、；،|]|\s(?:and|und|et|y|e|og|och|en|и|&)\s", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[,;\n，、；،|]|\s(?:and|und|et|y|e|og|och|en|и|&|\d{1,2}[.)])\s", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 _INTRODUCTION = re.compile(
     r"^(?:(?:sure|okay|ok|certainly|here|yes)\b\W*)?"
@@ -27,7 +27,8 @@ _INTRODUCTION = re.compile(
     r"(?: are| is|:))\s*:?\s+",
     re.IGNORECASE,
 )
-_EXPLANATION = re.compile(r"\s*(?:[:(（：]|\s[-–—]\s).*$", re.DOTALL)
+_EXPLANATION = re.compile(r"(?:[:(（：]|\s[-–—]\s).*$", re.DOTALL)
+_ASIDE = re.compile(r"[(（][^()（）]*[)）]")
 _WRAPPING = " \t\r\n\"'`*_~.!?…“”„«»‘’「」[]{}<>#"
 _NOTHING = frozenset(
     {"", "none", "nothing", "no object", "no objects", "n/a", "null", "not visible", "none visible", "empty"}
@@ -55,7 +56,7 @@ def plain_answer(text: str) -> str:
     inner = _unfenced(tidy(text)).strip()
     if inner[:1] in {"{", "["}:
         found = _only_value(_whole_json(inner))
-        inner = found if found is not None else inner
+        inner = tidy(found) if found is not None else inner  # JSON writes any character as letters
     return inner.strip(' \t\r\n"`*“”„«»「」')
 
 
@@ -69,9 +70,9 @@ def listed(text: str) -> tuple[str, ...]:
     inner = _unfenced(tidy(text))
     found = _from_json(inner)
     if found is None:
-        bullets = _BULLET.findall(inner)
-        found = bullets if bullets else [_without_introduction(inner)]
-        found = [piece for line in found for piece in _SEPARATORS.split(_EXPLANATION.sub("", line))]
+        bullets = [_EXPLANATION.sub("", _ASIDE.sub("", line)) for line in _BULLET.findall(inner)]
+        lines = bullets or [_without_introduction(_ASIDE.sub("", inner))]
+        found = [piece for line in lines for piece in _SEPARATORS.split(line)]
     items = (_clean(item) for item in found)
     kept = dict.fromkeys(item for item in items if item.casefold() not in _NOTHING)
     return tuple(kept)[:MAX_ITEMS]
@@ -84,14 +85,17 @@ def _unfenced(text: str) -> str:
 
 
 def _clean(item: str) -> str:
-    """Return an item without markers, quotes and explanation."""
-    return _EXPLANATION.sub("", item.strip(_WRAPPING)).strip(_WRAPPING)
+    """Return an item without markers, quotes, explanation, and characters that only JSON could hold."""
+    return _EXPLANATION.sub("", tidy(item).strip(_WRAPPING)).strip(_WRAPPING)
 
 
 def _without_introduction(text: str) -> str:
-    """Return prose without its opening: what stands before a colon, or words such as "I see"."""
+    """Return prose without its opening: what stands before a colon, or words such as "I see".
+
+    Where more colons follow on the same line or later, each stands between a thing and what is said of it.
+    """
     _, colon, tail = text.partition(":")
-    if colon and tail.strip():
+    if colon and tail.strip() and (tail.lstrip(" ").startswith("\n") or ":" not in tail):
         text = tail
     sentences = [_INTRODUCTION.sub("", sentence.strip()) for sentence in _SENTENCE_END.split(text)]
     return "\n".join(sentences)
@@ -124,7 +128,8 @@ def _from_json(text: str) -> list[str] | None:
         return None
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
-        return list(_names(value))
+        is_count = isinstance(value, list) and value and all(isinstance(part, int) for part in value)
+        return None if is_count else list(_names(value))
     except RecursionError:
         return []
     except ValueError:
@@ -163,10 +168,10 @@ def _cut_off(text: str) -> list[str]:
     """Return the whole strings of JSON that ends too early: of named fields where there are any."""
     found: list[tuple[str, str]] = []
     key = ""
-    for string, colon in _STRING.findall(text):
+    for string, end, colon in _STRING.findall(text):
         if colon:
             key = string
-        else:
-            found.append((key, string))
+        elif end:
+            found.append((key, _whole_json(f'"{string}"') or string))
     named = [string for key, string in found if key in _NAME_KEYS]
     return named or [string for _, string in found]

@@ -30,12 +30,12 @@ def cer(answer: str, reference: str) -> float:
 
 
 def wer(answer: str, reference: str) -> float:
-    """Return the word error rate, as `cer`. Scripts without spaces have one word a line."""
+    """Return the word error rate, as `cer`. Words end at any white space; scripts without have one a line."""
     import jiwer
 
     if not reference.strip():
         return float(len(answer.split()))
-    return float(jiwer.wer(reference, answer))
+    return float(jiwer.wer(" ".join(reference.split()), " ".join(answer.split())))
 
 
 def anls(answer: str, references: Sequence[str]) -> float:
@@ -54,19 +54,22 @@ def anls(answer: str, references: Sequence[str]) -> float:
 def score_text(answer: str, references: Sequence[str]) -> Scored:
     """Score text that was read; the nearest of several references counts, for each value by itself.
 
+    References are read as answers are: a right one is right, whatever it is wrapped in.
+
     Args:
         answer: What the model said, as it is.
         references: At least one.
     """
     raw, inner = tidy(answer).strip(), plain_answer(answer)
     clean = normalised(inner)
-    cleaned = [normalised(reference) for reference in references]
+    true, unwrapped = [tidy(text).strip() for text in references], [plain_answer(text) for text in references]
+    cleaned = [normalised(reference) for reference in unwrapped]
     values = (
-        _rate("cer", "Character error rate", cer, raw, references, "as written"),
+        _rate("cer", "Character error rate", cer, raw, true, "as written"),
         _rate("cer_normalised", "Character error rate, normalised", cer, clean, cleaned, NORMALISED),
-        _rate("wer", "Word error rate", wer, raw, references, "as written"),
+        _rate("wer", "Word error rate", wer, raw, true, "as written"),
         _rate("wer_normalised", "Word error rate, normalised", wer, clean, cleaned, NORMALISED),
-        Value("anls", "ANLS", anls(inner, references), note=f"0 from {TAU:.0%} wrong on"),
+        Value("anls", "ANLS", anls(inner, unwrapped), note=f"0 from {TAU:.0%} wrong on"),
     )
     return Scored("cer_normalised", values, right=values[1].value == 0)
 

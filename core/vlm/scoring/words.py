@@ -105,8 +105,9 @@ def spelled(word: str) -> str:
 
 def singular(word: str) -> str:
     """Return the singular of an English noun in lower case; words of other languages mostly stay."""
-    if word in _table().plurals:
-        return _table().plurals[word]
+    plurals = _table().plurals
+    if word in plurals or word in plurals.values():
+        return plurals.get(word, word)
     if len(word) < 4 or not word.isascii() or word.endswith(("ss", "us", "is", "ous")) or word[-1] != "s":
         return word
     if word.endswith("ies"):
