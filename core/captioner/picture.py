@@ -8,4 +8,4 @@ from PIL import Image
 def squeezed(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     """Return a picture H W 3 as a captioner takes it: the whole of it, side_px side_px 3."""
     size = side_px, side_px
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))  # a copy can be written
