@@ -5,11 +5,12 @@ from pathlib import Path
 from core.errors import InputError
 from core.vlm.datasets.archive import zip_items
 from core.vlm.datasets.folder import folder_items
+from core.vlm.datasets.given import given_items
 from core.vlm.datasets.pictures import TABLES
 from core.vlm.datasets.scenes import PREFIX, parse_scenes, scene_items
 from core.vlm.datasets.values import ANY, Item, Items
 
-__all__ = ["ANY", "Item", "Items", "folder_items", "open_items", "scene_items", "zip_items"]
+__all__ = ["ANY", "Item", "Items", "folder_items", "given_items", "open_items", "scene_items", "zip_items"]
 
 
 def open_items(source: str) -> Items:

@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -31,6 +31,23 @@ from core.vlm.tasks import TASKS
 COLUMNS = ("id", "image", "task", "prompt", "reference", "references")
 DELIMITERS = ",;\t"
 MAX_ID = 200
+MOST_TOLD = 20
+"""Wrong rows that are told at once."""
+
+
+class RowErrors(InputError):
+    """Several rows of a table cannot be used.
+
+    Args:
+        name: Of the table.
+        rows: What is wrong with each.
+    """
+
+    def __init__(self, name: str, rows: Sequence[InputError]) -> None:
+        more = " or more" if len(rows) == MOST_TOLD else ""
+        told = "\n".join(str(error) for error in rows)
+        super().__init__(f"{len(rows)}{more} rows of {name} cannot be used.\n{told}")
+        self.rows = tuple(rows)
 
 
 @dataclass(slots=True)
@@ -95,24 +112,49 @@ def _unprompted(entries: list[_Entry], task: str) -> str:
 def _entries(
     rows: Iterator[tuple[int, Mapping[str, Any]]], name: str, pictures: Pictures
 ) -> dict[str, _Entry]:
+    """Return the items by id.
+
+    Raises:
+        RowErrors: Several rows cannot be used; each is told, up to `MOST_TOLD`.
+        InputError: One cannot, or there are too many.
+    """
     entries: dict[str, _Entry] = {}
-    beside = str(PurePosixPath(name).parent)
-    for number, row in rows:
-        where = f"Row {number} of {name}"
-        if number - 1 > MAX_ITEMS:
-            raise InputError(f"{name} has more than {MAX_ITEMS:,} rows.", "Split it.")
-        image = pictures.find(_cell(row, "image", where, needed=True), beside, where)
-        item_id = _cell(row, "id", where) or image
-        if len(item_id) > MAX_ID:
-            raise InputError(f"{where}: the id has more than {MAX_ID} characters.", "Shorten it.")
-        entry = entries.setdefault(item_id, _Entry(image, number))
-        if entry.image != image:
-            raise InputError(
-                f"{where}: the id {item_id!r} belongs to another picture in row {entry.row}.",
-                "Give each picture an id of its own.",
-            )
-        _add(entry, row, number, where, item_id)
+    wrong: list[InputError] = []
+    try:
+        for number, row in rows:
+            if number - 1 > MAX_ITEMS:
+                raise InputError(f"{name} has more than {MAX_ITEMS:,} rows.", "Split it.")
+            try:
+                _take(entries, row, number, name, pictures)
+            except InputError as error:
+                wrong.append(error)
+            if len(wrong) == MOST_TOLD:
+                break
+    except InputError as error:  # what follows cannot be read
+        wrong.append(error)
+    if len(wrong) > 1:
+        raise RowErrors(name, wrong)
+    if wrong:
+        raise wrong[0]
     return entries
+
+
+def _take(
+    entries: dict[str, _Entry], row: Mapping[str, Any], number: int, name: str, pictures: Pictures
+) -> None:
+    """Add what a row says to the items."""
+    where, beside = f"Row {number} of {name}", str(PurePosixPath(name).parent)
+    image = pictures.find(_cell(row, "image", where, needed=True), beside, where)
+    item_id = _cell(row, "id", where) or image
+    if len(item_id) > MAX_ID:
+        raise InputError(f"{where}: the id has more than {MAX_ID} characters.", "Shorten it.")
+    entry = entries.setdefault(item_id, _Entry(image, number))
+    if entry.image != image:
+        raise InputError(
+            f"{where}: the id {item_id!r} belongs to another picture in row {entry.row}.",
+            "Give each picture an id of its own.",
+        )
+    _add(entry, row, number, where, item_id)
 
 
 def _add(entry: _Entry, row: Mapping[str, Any], number: int, where: str, item_id: str) -> None:
