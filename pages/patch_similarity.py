@@ -6,7 +6,7 @@ from pages.ui.errors import page_errors
 from pages.ui.layout import page_head
 from pages.ui.models import model_picker
 from pages.ui.session import feature_cache
-from pages.ui.similarity_inputs import FIRST_MODEL, PAGE, options_picker, two_pictures
+from pages.ui.similarity_inputs import FIRST_MODEL, PAGE, options_picker, two_pictures, wanted_pictures
 from pages.ui.similarity_run import compare_with_unrelated, current_pair, open_requested_run
 from pages.ui.similarity_view import workspace
 
@@ -29,7 +29,7 @@ with page_errors():
         spec = model_picker(PAGE, task="features", first=FIRST_MODEL)
         options = options_picker(spec, feature_cache().expected_ms(spec.id))
     if pictures is None:
-        st.info("Choose both pictures above; the maps appear here.", icon=":material/image:")
+        st.info(f"Choose {wanted_pictures()} above; the maps appear here.", icon=":material/image:")
         st.stop()
     pair = current_pair(*pictures, spec, options, requested)
     workspace()

@@ -48,6 +48,7 @@ def picture_picker(page: str, label: str = "Picture", first: str = SAMPLES) -> I
         [SAMPLES, SCENES, UPLOAD, CAMERA, HISTORY],
         default=None if f"{page}_source" in st.session_state else first,
         required=True,
+        wrap=True,
         key=f"{page}_source",
         persist_state="session",
     )

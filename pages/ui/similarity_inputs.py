@@ -67,6 +67,11 @@ def two_pictures() -> tuple[ImageInput, ImageInput] | None:
     return None if first is None or second is None else (first, second)
 
 
+def wanted_pictures() -> str:
+    """Return what has to be chosen before anything is shown, in words."""
+    return "a picture" if st.session_state.get(PICTURES) == ITSELF else "both pictures"
+
+
 def _scene_pair() -> tuple[ImageInput, ImageInput]:
     seed = st.number_input(
         "Scene pair number",
