@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from core.errors import InputError
     from core.features.pca import PcaBasis
     from core.features.workflow import SimilarResult
     from core.images import ImageInput
@@ -138,6 +139,9 @@ VLM_KEYS: Slot[Keys] = Slot("vlm_typed_keys")
 
 VLM_TYPED: Slot[frozenset[str]] = Slot("vlm_typed_providers")
 """The providers whose key was typed in."""
+
+VLM_REFUSED_KEY: Slot[tuple[str, InputError]] = Slot("vlm_refused_key")
+"""The provider whose key could not be used, and why; the message does not quote it."""
 
 VLM_PROVIDERS: Slot[Providers] = Slot("vlm_providers")
 """The providers opened with this session's keys."""

@@ -6,6 +6,7 @@ A typed key lives in this session's memory alone. It is not stored, and nothing 
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import streamlit as st
 
@@ -73,24 +74,35 @@ def _one_key(name: str, title: str) -> None:
     """Draw the entry of one provider's key; what was typed leaves the field at once."""
     typed = name in (state.VLM_TYPED.get() or ())
     place = "typed in for this session" if typed else "of this deployment" if session_keys().get(name) else ""
-    with st.form(f"{PAGE}_key_{name}", clear_on_submit=True, border=False):
+    with st.form(f"{PAGE}_key_{name}", border=False):
         field, button = st.columns([4, 1], vertical_alignment="bottom", wrap=False)
-        text = field.text_input(
+        field.text_input(
             f"{title}{f' · has a key, {place}' if place else ''}",
             type="password",
             autocomplete="off",
             key=f"{PAGE}_typed_{name}",
             placeholder=" or ".join(KEY_VARIABLES[name]),
         )
-        if not button.form_submit_button("Use") or not text:
-            return
+        button.form_submit_button("Use", on_click=partial(_take, name))
+    refused = state.VLM_REFUSED_KEY.get()
+    if refused is not None and refused[0] == name:
+        show_error(refused[1])
+        state.VLM_REFUSED_KEY.clear()
+
+
+def _take(name: str) -> None:
+    """Take what was typed out of its field, and use it as a key."""
+    field = f"{PAGE}_typed_{name}"
+    text = str(st.session_state[field])
+    st.session_state[field] = ""
+    if not text:
+        return
     try:
         state.VLM_KEYS.set(session_keys().with_typed(name, text))
     except InputError as error:
-        show_error(error)
+        state.VLM_REFUSED_KEY.set((name, error))
         return
     state.VLM_TYPED.set((state.VLM_TYPED.get() or frozenset()) | {name})
-    st.rerun()
 
 
 def _who_pays() -> str:

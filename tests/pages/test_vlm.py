@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,8 +92,7 @@ def test_answers_stand_side_by_side_and_another_model_is_said(
 
 def test_the_truth_of_a_scene_is_filled_in_and_scored(visit: Visit, server: VlmServer) -> None:
     scene = generate_scene(1)
-    ((prompt, truth),) = truth_of(scene, "caption")
-    assert isinstance(truth, str)
+    ((prompt, (truth,)),) = truth_of(scene, "caption")
     server.teach(scene.rgb, prompt, truth)
     session = visit(PAGE)
     session.session_state["vlm_task"] = "caption"
@@ -187,8 +187,7 @@ def test_hostile_answers_are_shown_as_text(visit: Visit, store: Store, server: V
     assert not session.exception
     for element in session.markdown:
         assert "![beacon](" not in element.value
-        assert "](http://127" not in element.value
-        assert "](javascript" not in element.value
+        assert not re.search(r"(?<!\\)\]\((http:|javascript)", element.value)
 
 
 def test_the_files_hold_every_answer_and_no_formula(visit: Visit, store: Store, server: VlmServer) -> None:
