@@ -16,6 +16,7 @@ from core.charts.history import (
     latency_figure,
     latency_info,
 )
+from core.vlm.safe import csv_cell
 from db import Store
 from db.records import MetricRecord, RunFilter, RunRecord, RunSummary
 from pages.ui.runs import COLUMNS, PAGES, runs_frame
@@ -167,8 +168,9 @@ def actions(where: RunFilter, selected: list[RunSummary], total: int) -> None:
 
 
 def runs_csv(opened: Store, where: RunFilter) -> str:
-    """Return the filtered runs as CSV, newest first, a row each."""
-    return pd.DataFrame([_flat(run) for run in opened.export(where)]).to_csv(index=False)
+    """Return the filtered runs as CSV, newest first, a row each; no cell is taken for a formula."""
+    rows = [{name: csv_cell(value) for name, value in _flat(run).items()} for run in opened.export(where)]
+    return pd.DataFrame(rows).to_csv(index=False)
 
 
 def _flat(run: RunRecord) -> dict[str, object]:
@@ -216,7 +218,7 @@ def details(summary: RunSummary) -> None:
     picture, facts, numbers = st.columns([1, 2, 2], gap="medium")
     with picture:
         for item in run.inputs:
-            st.image(item.thumbnail, caption=f"{item.name}, {item.width} x {item.height}")
+            st.image(item.thumbnail, caption=f"{plain(item.name)}, {item.width} x {item.height}")
             if not item.kept:
                 st.caption("Only the digest and this thumbnail were kept.")
     with facts:

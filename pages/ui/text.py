@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from core.vlm.safe import plain as readable
+
 MISSING = "–"
 
 STATUS_ICONS = {
@@ -17,8 +19,11 @@ STATUS_ICONS = {
 
 
 def plain(text: str) -> str:
-    """Return `text` so that Markdown shows it letter by letter: file names and messages are hostile input."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$:~])", r"\\\1", text)
+    """Return `text` so that Markdown shows it letter by letter: file names and messages are hostile input.
+
+    What cannot be seen, or turns text around, is shown as `[U+202E]`.
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$:~])", r"\\\1", readable(text))
 
 
 def milliseconds(value: float | None) -> str:

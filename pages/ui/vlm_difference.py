@@ -7,7 +7,6 @@ from itertools import combinations
 import streamlit as st
 
 from core.vlm.difference import Piece, difference
-from core.vlm.safe import plain as readable
 from pages.ui.text import plain
 from pages.ui.vlm_state import PAGE, Comparison, Turn
 
@@ -45,6 +44,6 @@ def _words(turn: Turn) -> str:
 
 
 def _marked(piece: Piece) -> str:
-    words = plain(readable(piece.text).strip()).replace("\n", " ")
+    words = plain(piece.text.strip()).replace("\n", " ")
     colours = {"first": "red", "second": "green"}
     return f"{words} " if piece.kind == "same" else f":{colours[piece.kind]}-background[{words}] "

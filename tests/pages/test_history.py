@@ -1,5 +1,7 @@
 """History: what is filtered is what is counted, charted, listed, exported and deleted."""
 
+import csv
+import io
 import sqlite3
 from datetime import timedelta
 
@@ -95,8 +97,6 @@ def _age(store: Store, days: int) -> None:
 
 
 def test_the_export_is_exactly_what_is_filtered(store: Store, runs: list[str]) -> None:
-    import io
-
     import pandas as pd
 
     frame = pd.read_csv(io.StringIO(runs_csv(store, RunFilter(owner=LOCAL_OWNER, models=("b/slow",)))))
@@ -105,3 +105,14 @@ def test_the_export_is_exactly_what_is_filtered(store: Store, runs: list[str]) -
     assert by_id.loc[runs[4], "note"] == "look, a comma"
     assert by_id.loc[runs[3], "model_ms (ms)"] == 9.5
     assert by_id.loc[runs[3], "pictures"] == "coffee"
+
+
+def test_nobody_writes_a_formula_or_turned_text_into_the_history(visit: Visit, store: Store) -> None:
+    """Names and messages come from strangers."""
+    trap = draft("=HYPERLINK(1)", status="failed", error_class="X", error_message="@SUM(1) \u202etxt")
+    store.record(trap)
+    (row,) = csv.DictReader(io.StringIO(runs_csv(store, RunFilter(owner=LOCAL_OWNER))))
+    assert (row["model_id"], row["error_message"][:8]) == ("'=HYPERLINK(1)", "'@SUM(1)")
+    session = visit("history")
+    session.run()
+    assert not session.exception
