@@ -72,9 +72,12 @@ def scores(shown: Shown) -> None:
     right = "" if found.right is None else "Right" if found.right else "Wrong"
     said = [right, f"{main.title} {main.value:.2f}"]
     st.markdown(f"**{' · '.join(plain(part) for part in said if part)}**", help=_help(main))
-    for title, colour, names in _objects(found):
-        words = " ".join(f":{colour}-badge[{plain(name)}]" for name in names) or MISSING
-        st.markdown(f"{title} {words}")
+    lines = [
+        f"{title} {' '.join(f':{colour}-badge[{plain(name)}]' for name in names) or MISSING}"
+        for title, colour, names in _objects(found)
+    ]
+    if lines:
+        st.markdown("  \n".join(lines))
     others = [value for value in found.values if value is not main]
     if others:
         st.caption(" · ".join(f"{plain(value.title)} {value.value:.2f}" for value in others))
