@@ -1,6 +1,7 @@
 """A question with its attempts: asked again where that may help, each attempt on record, waits kept apart."""
 
 import difflib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,13 @@ LONGEST_HINT_S = 60.0
 _BACKOFF = wait_exponential_jitter(initial=0.5, max=8.0, jitter=0.5)
 """Seconds before the next attempt where the server does not say."""
 CANCELLED = "It was cancelled."
+_REMEDIES = {
+    Outcome.BLOCKED: "Change the prompt or the picture.",
+    Outcome.TRUNCATED: "Ask for a shorter answer, or raise the limit of tokens.",
+    Outcome.EMPTY: "Ask again, or in other words.",
+    Outcome.REFUSED: "Ask in other words, or another model.",
+}
+"""How to mend what ended by the protocol, but not well."""
 
 
 def _nothing(*_: object) -> None:
@@ -111,7 +119,9 @@ class _Asking:
         self.on_text(text)
 
     def _record(self, reply: Reply, waited: float) -> None:
-        self.last = _Tried(reply.outcome, reply.text, reply.message, reply=reply)
+        self.last = _Tried(
+            reply.outcome, reply.text, reply.message, _REMEDIES.get(reply.outcome, ""), reply=reply
+        )
         self.attempts.append(
             Attempt(
                 len(self.attempts) + 1,
@@ -156,7 +166,11 @@ class _Asking:
     def _nearest(self) -> str:
         """Return the model on offer whose id is most like the one that is gone; empty where none is."""
         try:
-            offered = [model.id for model in self.provider.models() if model.sees is not False]
+            offered = [
+                model.id
+                for model in self.provider.models()
+                if model.sees is not False and model.id != self.model
+            ]
         except VisionBenchError:
             return ""  # the answer is what was asked for; that there is no list adds nothing to it
         return next(iter(difflib.get_close_matches(self.model, offered, 1, cutoff=0.4)), "")
@@ -169,5 +183,5 @@ def _wait(state: RetryCallState) -> float:
 
 def _spoken(seconds: float) -> str:
     if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
+        return f"{math.ceil(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

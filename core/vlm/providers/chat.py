@@ -6,7 +6,7 @@ from typing import Any
 
 from core.vlm.base import Outcome, Question, Usage
 from core.vlm.pictures import Fitted
-from core.vlm.providers.streaming import Piece
+from core.vlm.providers.streaming import Piece, tokens
 
 _ENDED = {
     "stop": Outcome.OK,
@@ -58,21 +58,16 @@ def usage_of(usage: object) -> Usage | None:
         return None
     given, made = _dict(told.get("prompt_tokens_details")), _dict(told.get("completion_tokens_details"))
     return Usage(
-        _count(told, "prompt_tokens"),
-        _count(given, "image_tokens"),
-        _either(_count(given, "cached_tokens"), _count(told, "cached_tokens")),
-        _count(told, "completion_tokens"),
-        _either(_count(made, "reasoning_tokens"), _count(told, "reasoning_tokens")),
+        tokens(told.get("prompt_tokens")),
+        tokens(given.get("image_tokens")),
+        _either(tokens(given.get("cached_tokens")), tokens(told.get("cached_tokens"))),
+        tokens(told.get("completion_tokens")),
+        _either(tokens(made.get("reasoning_tokens")), tokens(told.get("reasoning_tokens"))),
     )
 
 
 def _either(first: int | None, second: int | None) -> int | None:
     return second if first is None else first
-
-
-def _count(told: dict[str, Any], name: str) -> int | None:
-    value = told.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _first(value: object) -> dict[str, Any]:

@@ -46,6 +46,7 @@ _BY_WORD = {
 _DAILY = re.compile(r"PerDay|\bper day\b|\(RPD\)|\(TPD\)")
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """What SDKs raise on a body that they did not expect."""
+_REDIRECTS = (301, 302, 303, 307, 308)
 _NO_CONNECTION = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
 _TOO_SLOW = {"ReadTimeout", "WriteTimeout", "APITimeoutError"}
 _CUT = {"TransportError", "APIConnectionError", "EndOfStream", "SSLError"}
@@ -106,8 +107,8 @@ def _http(error: Exception) -> HttpFailure | None:
     if isinstance(status := getattr(error, "status_code", None), int):
         return HttpFailure(status, _json(error.response.text), headers)  # type: ignore[attr-defined]
     body = getattr(error, "body", None)
-    if isinstance(body, dict):  # openai and together: an error in the middle of a stream
-        code = body.get("code")
+    if body is not None:  # openai and together: an error in the middle of a stream, a text at some servers
+        code = body.get("code") if isinstance(body, dict) else None
         return HttpFailure(code if isinstance(code, int) else None, body, headers)
     return None
 
@@ -122,9 +123,11 @@ def _json(text: str) -> object:
 def _of_status(
     http: HttpFailure, provider: str, masked: Callable[[str], str], partial: str, request_id: str
 ) -> AttemptError:
+    if http.status in _REDIRECTS:
+        return _redirected(http.status, provider)
     error = _error(http.body)
     outcome = _outcome(http.status or 500, error, provider)
-    words = masked(_words(error, http.body))
+    words = _words(error, http.body, masked)
     how = f"refused with status {http.status}" if http.status else "broke off"
     return AttemptError(
         outcome,
@@ -135,6 +138,14 @@ def _of_status(
         partial=partial,
         request_id=request_id or str(http.headers.get("x-request-id", ""))[:100],
     )
+
+
+def _redirected(status: int, provider: str) -> AttemptError:
+    mend = "Check the network: something in it answers in the provider's place."
+    if provider == "compatible":
+        mend = "Set VISION_BENCH_VLM_URL to the address that it sends on to, if you trust it."
+    what = f"{speaker(provider)} answered with status {status}: it sends on to another address."
+    return AttemptError(Outcome.BAD_REQUEST, what, mend, status=status)
 
 
 def _error(body: object) -> dict[str, Any]:
@@ -175,12 +186,13 @@ def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
     return [detail for detail in found if isinstance(detail, dict)] if isinstance(found, list) else []
 
 
-def _words(error: dict[str, Any], body: object) -> str:
+def _words(error: dict[str, Any], body: object, masked: Callable[[str], str]) -> str:
     """Return what the provider says, as one short line."""
     said = error.get("message") or (body if isinstance(body, str) else "")
     text = " ".join("".join(c if c.isprintable() else " " for c in str(said)[: 10 * LONGEST]).split())
     if re.match(r"(?i)<(!doctype|html|head|body|\?xml)", text):
         return "a web page instead of an answer."
+    text = masked(text)  # before it is cut: half a key is not recognised
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
     return (text if text.endswith((".", "!", "?", "…")) else f"{text}.") if text else "it gave no reason."
 
@@ -189,8 +201,8 @@ def hint_s(http: HttpFailure) -> float | None:
     """Return how long the server asks to wait, in seconds: of the body (Gemini), or of the headers."""
     for detail in _details(_error(http.body)):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay", "")), re.ASCII)
-        if found:
-            return float(found[1])
+        if found and (delay := _number(found[1])) is not None:
+            return delay
     headers = {name.lower(): value for name, value in http.headers.items()}
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1e3

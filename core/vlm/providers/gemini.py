@@ -7,7 +7,7 @@ from core.vlm.addresses import Addresses
 from core.vlm.base import LiveModel, Outcome, Question, Usage
 from core.vlm.pictures import Fitted
 from core.vlm.providers.clients import httpx2_client
-from core.vlm.providers.streaming import Piece, RemoteProvider
+from core.vlm.providers.streaming import Piece, RemoteProvider, tokens
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -98,11 +98,11 @@ def _usage(told: "types.GenerateContentResponseUsageMetadata | None") -> Usage |
     ]
     made = [n for n in (told.candidates_token_count, told.thoughts_token_count) if n is not None]
     return Usage(
-        told.prompt_token_count,
-        sum(image) if image else None,
-        told.cached_content_token_count,
-        sum(made) if made else None,
-        told.thoughts_token_count,
+        tokens(told.prompt_token_count),
+        tokens(sum(image)) if image else None,
+        tokens(told.cached_content_token_count),
+        tokens(sum(made)) if made else None,
+        tokens(told.thoughts_token_count),
     )
 
 

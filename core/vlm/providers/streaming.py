@@ -32,11 +32,22 @@ LISTING_S = 20.0
 """How long a list of models may take."""
 MAX_CHARACTERS = 2_000_000
 """Where reading stops. The answer then counts as `TRUNCATED`: asked again, it would be paid again."""
+MAX_TOKENS = 10**9
+"""A provider that counts more, or less than none, has not counted."""
+LONGEST_ID = 200
+"""Characters of the names that a provider gives a model and a request."""
 TICK_S = 0.05
 """How often `cancelled` is looked at while the server is silent."""
 CLOSING_S = 1.0
 """How long to wait for a connection to close."""
 T = TypeVar("T")
+
+
+def tokens(value: object) -> int | None:
+    """Return a number of tokens as a server told it; None where it is no such number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MAX_TOKENS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +98,9 @@ class _Said:
             old.thinks or piece.thinks,
             piece.finish or old.finish,
             piece.ended or old.ended,
-            piece.model or old.model,
+            piece.model[:LONGEST_ID] or old.model,
             piece.usage or old.usage,
-            piece.request_id or old.request_id,
+            piece.request_id[:LONGEST_ID] or old.request_id,
         )
 
     @property
@@ -260,7 +271,9 @@ class RemoteProvider(ABC):
     async def _listed(self) -> tuple[LiveModel, ...]:
         try:
             async with asyncio.timeout(LISTING_S):
-                return await self._list()
+                listed = await self._list()
+            # The SDKs do not check the types of what a server sent.
+            return tuple(model for model in listed if model.id and isinstance(model.id, str))
         except TimeoutError:
             raise self._failed(Outcome.TIMEOUT, "did not list its models.", _Said()) from None
         except Exception as error:

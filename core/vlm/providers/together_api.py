@@ -36,7 +36,7 @@ class TogetherProvider(RemoteProvider):
     async def _list(self) -> tuple[LiveModel, ...]:
         listed = await self._client.models.list_supported()
         return tuple(
-            LiveModel(model.name, model.display_name, True)
+            LiveModel(model.name, model.display_name or "", True)
             for model in listed.data
             if model.serverless_endpoint and "MODALITY_IMAGE" in model.input_modalities
         )
