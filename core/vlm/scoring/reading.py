@@ -30,8 +30,11 @@ _INTRODUCTION = re.compile(
 _EXPLANATION = re.compile(r"(?:[:(（：]|\s[-–—]\s).*$", re.DOTALL)
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]")
 _WRAPPING = " \t\r\n\"'`*_~.!?…“”„«»‘’「」[]{}<>#"
-_NOTHING = frozenset(
-    {"", "none", "nothing", "no object", "no objects", "n/a", "null", "not visible", "none visible", "empty"}
+_NOTHING = frozenset({"", "n/a", "null", "not visible", "empty"})
+_NO_THING = re.compile(
+    r"(?:(?:but|and) )?(?:no (?:other |more |visible )*(?:objects?|things?|items?)|nothing|none"
+    r"|i (?:do not|don['’]t|can ?not|can['’]t) see)\b",
+    re.IGNORECASE,
 )
 _NAME_KEYS = ("name", "label", "object", "class", "shape", "item", "text", "title")
 _ANSWER_KEYS = ("answer", "text", "word", "caption", "result", "value", "description", "output", "response")
@@ -74,7 +77,9 @@ def listed(text: str) -> tuple[str, ...]:
         lines = bullets or [_without_introduction(_ASIDE.sub("", inner))]
         found = [piece for line in lines for piece in _SEPARATORS.split(line)]
     items = (_clean(item) for item in found)
-    kept = dict.fromkeys(item for item in items if item.casefold() not in _NOTHING)
+    kept = dict.fromkeys(
+        item for item in items if item.casefold() not in _NOTHING and not _NO_THING.match(item)
+    )
     return tuple(kept)[:MAX_ITEMS]
 
 

@@ -55,7 +55,7 @@ def test_pieces_by_hand(first: str, second: str, pieces: list[tuple[str, str]]) 
 
 
 @given(TEXTS, TEXTS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_both_texts_can_be_read_off_the_pieces(first: str, second: str) -> None:
     one, two = texts_of(first, second)
     assert one == first
@@ -63,14 +63,14 @@ def test_both_texts_can_be_read_off_the_pieces(first: str, second: str) -> None:
 
 
 @given(TEXTS, TEXTS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_no_more_words_could_be_shared(first: str, second: str) -> None:
     shared = sum(len(piece.text.split()) for piece in difference(first, second) if piece.kind == "same")
     assert shared == most_shared(first.split(), second.split())
 
 
 @given(TEXTS, TEXTS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_pieces_are_never_empty_and_neighbours_differ(first: str, second: str) -> None:
     pieces = difference(first, second)
     assert all(piece.text for piece in pieces)
@@ -78,6 +78,7 @@ def test_pieces_are_never_empty_and_neighbours_differ(first: str, second: str) -
 
 
 @given(TEXTS)
+@settings(max_examples=50, deadline=None)
 def test_a_text_is_the_same_as_itself(text: str) -> None:
     assert {piece.kind for piece in difference(text, text)} <= {"same"}
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.vlm.identity import MAKERS, family, names_its_maker
@@ -118,6 +118,7 @@ def test_every_maker_knows_its_own_words() -> None:
 
 
 @given(st.text(max_size=50), st.text(max_size=30))
+@settings(max_examples=50, deadline=None)
 def test_any_text_and_any_name_are_taken(text: str, model: str) -> None:
     assert isinstance(names_its_maker(text, model), str)
     assert isinstance(family(model), str)

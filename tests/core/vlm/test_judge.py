@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
@@ -177,6 +177,7 @@ def test_an_answer_stays_inside_its_string(injection: str) -> None:
     st.text(max_size=80),
     st.lists(st.text(max_size=20), max_size=3),
 )
+@settings(max_examples=50, deadline=None)
 def test_any_texts_stay_inside_their_strings(question: str, a: str, b: str, references: list[str]) -> None:
     lines = judge_prompt(question, a, b, tuple(references)).splitlines()
     read = dict(line.split(": ", 1) for line in lines[2:6])

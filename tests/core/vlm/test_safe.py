@@ -135,7 +135,7 @@ def kind(token: Token) -> str:
 
 
 @given(TEXTS)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @example("".join(HOSTILE))
 @example("`\u2060`http://e.co`")
 @example("- ```\n  <script>\n  ```\n")
@@ -155,7 +155,7 @@ def test_nothing_is_left_that_loads_or_runs_or_is_clicked(text: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_formula_and_no_directive_begins(text: str) -> None:
     for token in tokens_of(safe_markdown(text)):
         if token.type == "inline":
@@ -233,6 +233,7 @@ def test_what_nobody_sees_is_shown(text: str, read: str) -> None:
 
 
 @given(st.text(max_size=40))
+@settings(max_examples=50, deadline=None)
 def test_plain_text_holds_nothing_that_hides_or_turns(text: str) -> None:
     made = plain(text)
     assert plain(made) == made
@@ -258,6 +259,7 @@ def test_other_cells_stay(value: object) -> None:
 
 
 @given(st.text(max_size=20))
+@settings(max_examples=50, deadline=None)
 def test_any_cell_keeps_its_text(text: str) -> None:
     cell = csv_cell(text)
     assert isinstance(cell, str) and cell.removeprefix("'") == text.removeprefix("'")

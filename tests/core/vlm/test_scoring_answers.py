@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
@@ -85,6 +85,7 @@ def test_token_f1_by_hand(answer: str, reference: str, f1: float) -> None:
 
 
 @given(PHRASE, PHRASE)
+@settings(max_examples=50, deadline=None)
 def test_token_f1_is_the_harmonic_mean(one: str, two: str) -> None:
     shared = sum((Counter(one.split()) & Counter(two.split())).values())
     precision, recall = shared / len(one.split()), shared / len(two.split())
@@ -103,6 +104,7 @@ def test_vqa_accuracy_of_ten_humans_by_hand(agreeing: int, accuracy: float) -> N
 
 
 @given(st.lists(st.sampled_from(["red", "blue", "3"]), min_size=2, max_size=10))
+@settings(max_examples=50, deadline=None)
 def test_vqa_accuracy_is_that_of_the_evaluation(humans: list[str]) -> None:
     """The loop of VQAEval: each human's others, those of them who agree, a third each."""
     accuracies = []

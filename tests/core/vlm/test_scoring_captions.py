@@ -66,14 +66,14 @@ def plain_cider_d(captions: Sequence[str], references: Sequence[Sequence[str]]) 
 
 
 @given(CAPTION, REFERENCES)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_chrf_is_its_formula(caption: str, references: list[str]) -> None:
     best = max(plain_chrf(caption, reference) for reference in references)
     assert chrf(caption, references) == pytest.approx(best)
 
 
 @given(st.lists(st.tuples(CAPTION, REFERENCES), min_size=2, max_size=5))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_cider_is_its_formula(pictures: list[tuple[str, list[str]]]) -> None:
     captions, references = [said for said, _ in pictures], [true for _, true in pictures]
     found = cider_d(captions, references)
@@ -124,7 +124,7 @@ def test_rouge_l_is_that_of_rouge_score() -> None:
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
 
     @given(CAPTION | st.text("abc 1.,-", max_size=20), REFERENCES)
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     def check(caption: str, references: list[str]) -> None:
         best = max(scorer.score(true, caption)["rougeL"].fmeasure for true in references)
         assert rouge_l(caption, references) == pytest.approx(best)
@@ -167,7 +167,7 @@ def test_object_recall_only_where_objects_are_known() -> None:
 
 
 @given(CAPTION)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_the_reference_itself_is_perfect_however_wrapped(true: str) -> None:
     for answer in (true, f'"{true}"', f"```\n{true}\n```", f'{{"caption": "{true}"}}'):
         scored = scored_caption(answer, "something else", true)

@@ -2,7 +2,7 @@
 
 import jiwer
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.vlm.scoring import MAIN_SCORES, Scored, score
@@ -50,6 +50,7 @@ def test_error_rates_by_hand(answer: str, reference: str, values: tuple[float, .
 
 
 @given(WORDS, WORDS.filter(str.strip))
+@settings(max_examples=50, deadline=None)
 def test_error_rates_are_those_of_jiwer_and_of_counted_edits(answer: str, reference: str) -> None:
     assert cer(answer, reference) == jiwer.cer(reference, answer)
     assert wer(answer, reference) == jiwer.wer(reference, answer)
@@ -60,6 +61,7 @@ def test_error_rates_are_those_of_jiwer_and_of_counted_edits(answer: str, refere
 
 
 @given(WORDS, WORDS.filter(str.strip))
+@settings(max_examples=50, deadline=None)
 def test_normalised_rates_are_those_of_normalised_texts(answer: str, reference: str) -> None:
     scored = scored_text(answer, reference)
     one, two = normalised(answer), normalised(reference)
@@ -93,6 +95,7 @@ def test_anls_by_hand(answer: str, references: list[str], value: float) -> None:
 
 
 @given(WORDS, st.lists(WORDS.filter(str.strip), min_size=1, max_size=4))
+@settings(max_examples=50, deadline=None)
 def test_anls_is_its_formula(answer: str, references: list[str]) -> None:
     said = " ".join(answer.lower().split())
     best = 0.0
