@@ -59,6 +59,13 @@ def test_it_learned_shapes_that_nobody_named() -> None:
     assert gained >= 0.20
 
 
+@pytest.mark.parametrize("masks", ["best head", "head mean"])
+def test_its_attention_lies_on_objects_that_nobody_outlined(masks: str) -> None:
+    """By its card: the masks of its attention overlap objects by 10 points more than before training."""
+    name = f"attention Jaccard, {masks} (one object)"
+    assert scores()[name].value - scores()[f"{name}{BEFORE}"].value >= 0.10
+
+
 def test_scenes_that_nobody_chose_agree_with_its_card() -> None:
     """Fresh scenes of random seeds, by the card's protocol, give its k-NN within 3.5 standard errors, and its
     masks within 5 points."""
