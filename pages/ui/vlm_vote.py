@@ -7,13 +7,14 @@ from functools import partial
 import streamlit as st
 
 from core.errors import VisionBenchError
-from core.vlm.votes import Vote, reason_to_set_aside
+from core.vlm.identity import names_its_maker
+from core.vlm.votes import NAMED, Vote
 from db.errors import StoreError
 from pages.ui.errors import show_error
 from pages.ui.session import store, visitor
 from pages.ui.text import plain
 from pages.ui.vlm_run import keep_together
-from pages.ui.vlm_state import PAGE, Comparison
+from pages.ui.vlm_state import PAGE, SIDES, Comparison
 
 CHOICES = {
     "first": ("Left is better", ":material/arrow_back:", "left"),
@@ -76,7 +77,7 @@ def _cast(comparison: Comparison, choice: str) -> None:
     first, second = (turn.shown for turn in comparison.turns)
     if first is None or second is None:
         return
-    aside = reason_to_set_aside(first.text, first.run.model_id, second.text, second.run.model_id)
+    aside = _set_aside(comparison)
     given = Vote(
         owner=visitor(),
         first_run=first.run.id,
@@ -98,6 +99,14 @@ def _cast(comparison: Comparison, choice: str) -> None:
         return
     comparison.vote, comparison.vote_note = choice, aside or _loopback_note(comparison)
     keep_together(comparison)
+
+
+def _set_aside(comparison: Comparison) -> str:
+    """Return why a vote would not be blind; empty where it is."""
+    for side, turn in zip(SIDES, comparison.turns, strict=True):
+        if word := names_its_maker(turn.shown.text if turn.shown else "", turn.model_id):
+            return f"the {side.lower()} answer {NAMED} ({word})"
+    return ""
 
 
 def _loopback_note(comparison: Comparison) -> str:
