@@ -27,6 +27,11 @@ def plain(text: str) -> str:
     return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", _LINE_ENDS.sub("\n", text))
 
 
+def unlinked(text: str) -> str:
+    """Return a text whose addresses no renderer turns into links: an unseen character stands in them."""
+    return _LINK_STARTS.sub(_JOINER, text)
+
+
 def safe_markdown(text: str) -> str:
     """Return Markdown with nothing in it that loads, runs, or can be clicked.
 
@@ -48,7 +53,7 @@ def safe_markdown(text: str) -> str:
         elif found:
             fence = found[1]
         else:
-            out.append(_LINK_STARTS.sub(_JOINER, _SPECIAL.sub(r"\\\1", line)))
+            out.append(unlinked(_SPECIAL.sub(r"\\\1", line)))
     return "\n".join(out + (_fenced(code) if fence else []))
 
 

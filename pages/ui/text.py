@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from core.vlm.safe import plain as readable
+from core.vlm.safe import unlinked
 
 MISSING = "–"
 
@@ -21,9 +22,9 @@ STATUS_ICONS = {
 def plain(text: str) -> str:
     """Return `text` so that Markdown shows it letter by letter: file names and messages are hostile input.
 
-    What cannot be seen, or turns text around, is shown as `[U+202E]`.
+    What cannot be seen, or turns text around, is shown as `[U+202E]`, and addresses are no links.
     """
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$:~])", r"\\\1", readable(text))
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$:~])", r"\\\1", unlinked(readable(text)))
 
 
 def milliseconds(value: float | None) -> str:

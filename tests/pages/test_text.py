@@ -31,6 +31,13 @@ def test_markdown_in_a_file_name_is_shown_letter_by_letter() -> None:
     assert plain("a_b*[x](y)<b>:red[z]$1$") == r"a\_b\*\[x\]\(y\)\<b\>\:red\[z\]\$1\$"
 
 
+@pytest.mark.parametrize("address", ["https://a.test/x", "HTTP://a.test", "www.a.test", "me@a.test"])
+def test_an_address_in_a_strangers_words_is_no_link(address: str) -> None:
+    shown = plain(f"see {address} now")
+    assert shown.replace("\\", "").replace("\u2060", "") == f"see {address} now"
+    assert "\u2060" in shown
+
+
 @pytest.mark.parametrize(
     ("back", "text"),
     [
