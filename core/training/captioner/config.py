@@ -39,6 +39,8 @@ class CaptionerConfig(Options):
     steps: int = 5_000
     dense_steps: int = 1_200
     """Of these, the first that learn only what each patch shows; then prompts and answers come in."""
+    decoder_steps: int = 1_000
+    """Of these, the last in which the encoder stays as it is, and more is asked about each scene."""
     batch_size: int = 32
     """Scenes of one step; every step draws new ones."""
     lr: float = 1e-3
@@ -64,7 +66,7 @@ class CaptionerConfig(Options):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("lr", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "seed", "dense_steps"):
+        for name in ("weight_decay", "seed", "dense_steps", "decoder_steps"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("warmup_share", 0 <= self.warmup_share < 1, "from 0 to below 1")
         self._require(
@@ -73,6 +75,11 @@ class CaptionerConfig(Options):
         self._require("channels", self.channels % 32 == 0, "a multiple of 32")
         self._require("dim", self.dim % self.heads == 0, f"a multiple of the {self.heads} heads")
         self._require("out", self.out.suffix == ".safetensors", "a path that ends with .safetensors")
+
+    @property
+    def decoder_from(self) -> int:
+        """The first step in which the decoder learns alone."""
+        return max(self.dense_steps, self.steps - self.decoder_steps)
 
     @property
     def state_path(self) -> Path:
@@ -86,7 +93,7 @@ class CaptionerConfig(Options):
 
     def fixed(self) -> dict[str, Any]:
         """Return the part of `as_json` that must stay the same when a training is resumed."""
-        changeable = ("steps", "dense_steps", "lr", "test_scenes")
+        changeable = ("steps", "dense_steps", "decoder_steps", "lr", "test_scenes")
         return {name: value for name, value in self.as_json().items() if name not in changeable}
 
     def as_json(self) -> dict[str, Any]:

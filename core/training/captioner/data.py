@@ -25,8 +25,8 @@ STRIDE = 8
 AHEAD = 3
 """How many steps' pictures are drawn before they are needed."""
 TEXT_PROBABILITY = 0.7
-QUESTIONS = 2
-"""Questions of each scene and step, beside its objects and its word."""
+QUESTIONS, MORE_QUESTIONS = 2, 6
+"""Questions of each scene and step, beside its objects and its word; more of them where the encoder stays."""
 FONT_PX = 200
 """At which the widths of letters are measured; their shares of the word are the same at every size."""
 
@@ -137,9 +137,9 @@ def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
     return choices[0] if rng.random() < 0.5 else choices[int(rng.integers(len(choices)))]
 
 
-def _rows(rng: np.random.Generator, tokenizer: Tokenizer, scene: Scene) -> list[list[int]]:
+def _rows(rng: np.random.Generator, tokenizer: Tokenizer, scene: Scene, questions: int) -> list[list[int]]:
     asked = [qa for qa in scene.qa if qa.kind != "text"]
-    chosen = [asked[int(i)] for i in rng.permutation(len(asked))[:QUESTIONS]]
+    chosen = [asked[int(i)] for i in rng.permutation(len(asked))[:questions]]
     return [
         _row(tokenizer, _pick(rng, OBJECTS_PROMPTS), object_list(scene)),
         _row(tokenizer, _pick(rng, OCR_PROMPTS), scene.text or "none"),
@@ -161,8 +161,14 @@ def _tokenizer() -> Tokenizer:
     return Tokenizer(make_vocabulary())
 
 
-def draw_batch(seed: int, step: int, batch_size: int, side_px: int) -> CaptionBatch:
-    """Return `batch_size` new scenes of `side_px` pixels; they depend on the seed and the step alone."""
+def draw_batch(
+    seed: int, step: int, batch_size: int, side_px: int, questions: int = QUESTIONS
+) -> CaptionBatch:
+    """Return `batch_size` new scenes of `side_px` pixels; they depend on the seed and the step alone.
+
+    Args:
+        questions: Of each scene, at most `MORE_QUESTIONS`: every scene has as many.
+    """
     rng = np.random.default_rng((seed, step, 3))
     options = SceneOptions(text_probability=TEXT_PROBABILITY)
     tokenizer, pictures, dense, short, captions = _tokenizer(), [], [], [], []
@@ -170,18 +176,19 @@ def draw_batch(seed: int, step: int, batch_size: int, side_px: int) -> CaptionBa
         scene = generate_scene(TRAIN_SEEDS + seed * 10**10 + step * batch_size + place, options)
         pictures.append(squeezed(scene.rgb, side_px))
         dense.append(dense_truth(scene, side_px // STRIDE))
-        short.append(_rows(rng, tokenizer, scene))
+        short.append(_rows(rng, tokenizer, scene, questions))
         captions.append([_row(tokenizer, _pick(rng, CAPTION_PROMPTS), scene.caption)])
     return CaptionBatch(np.stack(pictures), np.stack(dense), _padded(short), _padded(captions))
 
 
-def batches(seed: int, steps: range, batch_size: int, side_px: int) -> Iterator[CaptionBatch]:
-    """Yield the pictures of each step, drawn ahead by another process."""
+def batches(seed: int, steps: range, batch_size: int, side_px: int, more_from: int) -> Iterator[CaptionBatch]:
+    """Yield the pictures of each step, drawn ahead by another process; from a step on with more questions."""
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as executor:
         waiting: list[Future[CaptionBatch]] = []
         for step in steps:
-            waiting.append(executor.submit(draw_batch, seed, step, batch_size, side_px))
+            questions = MORE_QUESTIONS if step >= more_from else QUESTIONS
+            waiting.append(executor.submit(draw_batch, seed, step, batch_size, side_px, questions))
             if len(waiting) > AHEAD:
                 yield waiting.pop(0).result()
         for future in waiting:

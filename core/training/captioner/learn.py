@@ -16,7 +16,7 @@ NOT_LEARNED = -100
 
 @dataclass(frozen=True, eq=False)
 class StepLoss:
-    """What a batch came to."""
+    """What a batch came to. Where the encoder stays as it is, the dense loss is told and not learned from."""
 
     loss: Tensor
     dense: Tensor
@@ -64,19 +64,28 @@ def answer_loss(model: Captioner, visual: Tensor, text: Tensor) -> tuple[Tensor,
     return loss, (flat.argmax(dim=-1) == target.flatten())[known].sum(), known.sum()
 
 
-def batch_loss(model: Captioner, batch: CaptionBatch, with_words: bool, device: torch.device) -> StepLoss:
-    """Return the losses of a batch; without words only the encoder learns."""
+def batch_loss(
+    model: Captioner,
+    batch: CaptionBatch,
+    device: torch.device,
+    *,
+    encoder_learns: bool,
+    decoder_learns: bool,
+) -> StepLoss:
+    """Return the losses of a batch, for what learns of it."""
     truth = torch.from_numpy(batch.dense).to(device).long()
-    seen = model.encoder(normalised(batch.rgb, device))
+    with torch.set_grad_enabled(encoder_learns and torch.is_grad_enabled()):
+        seen = model.encoder(normalised(batch.rgb, device))
     dense = dense_loss(seen.dense, truth)
     shown = truth[..., 0] > 0
     found = [seen.dense[head].argmax(dim=-1) == truth[..., head] for head in (0, 1)]
     patches_right = (found[0] & found[1])[shown].float().mean()
     none = torch.zeros((), device=device)
-    if not with_words:
+    if not decoder_learns:
         return StepLoss(dense, dense.detach(), none, patches_right, none)
     texts = [torch.from_numpy(text).to(device) for text in (batch.short, batch.captions)]
     parts = [torch.stack(answer_loss(model, seen.visual, text)) for text in texts]
-    loss, right, count = (parts[0] + parts[1]).unbind()
-    words = loss / count
-    return StepLoss(dense + words, dense.detach(), words.detach(), patches_right, right / count)
+    total, right, count = (parts[0] + parts[1]).unbind()
+    words = total / count
+    loss = dense + words if encoder_learns else words
+    return StepLoss(loss, dense.detach(), words.detach(), patches_right, right / count)

@@ -74,5 +74,6 @@ def describe_data(config: CaptionerConfig) -> str:
         f"{config.steps * config.batch_size:,} generated scenes drawn once each, of the seeds from {first}, "
         f"{TEXT_PROBABILITY:.0%} of them with a word; the first {config.dense_steps * config.batch_size:,} "
         f"teach the encoder alone what each patch shows (colour, shape, texture, letter and its place), the "
-        f"others prompts and answers as well."
+        f"next prompts and answers as well, the last "
+        f"{(config.steps - config.decoder_from) * config.batch_size:,} the decoder alone."
     )

@@ -177,7 +177,7 @@ class _Training:
         """Take all the steps that are left."""
         config = self.config
         left = range(self.step, config.steps)
-        drawn = batches(config.seed, left, config.batch_size, config.image_size)
+        drawn = batches(config.seed, left, config.batch_size, config.image_size, config.decoder_from)
         bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=not self.progress)
         with bar, closing(drawn):  # type: ignore[type-var]
             started = time.perf_counter()
@@ -200,7 +200,13 @@ class _Training:
         for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
             group["lr"] = lr
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            found = batch_loss(self.model, batch, self.step >= config.dense_steps, self.device)
+            found = batch_loss(
+                self.model,
+                batch,
+                self.device,
+                encoder_learns=self.step < config.decoder_from,
+                decoder_learns=self.step >= config.dense_steps,
+            )
         if not math.isfinite(found.loss.item()):
             raise InputError("The training diverged: its loss is no number.", "Choose a lower learning rate.")
         self.model.zero_grad()
