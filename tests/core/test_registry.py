@@ -245,8 +245,9 @@ def test_the_scene_model_comes_first_and_a_broken_card_hides_no_other(
     for name in ("digits", "vit-scenes", "zebra"):
         save(checkpoints, name)
     save(checkpoints, "captions", class_name="Captioner")
+    save(checkpoints, "oracle", class_name="CrystalBall")
     (checkpoints / "broken.json").write_text("{")
-    assert listed() == ["shipped/vit-scenes", "shipped/digits", "shipped/zebra"]
+    assert listed() == ["shipped/vit-scenes", "shipped/captions", "shipped/digits", "shipped/zebra"]
     assert "broken.json" in caplog.text
 
 

@@ -7,6 +7,8 @@ from PIL import ImageFont
 from core.captioner.vocabulary import END, Tokenizer, make_vocabulary
 from core.scenes import CLASSES, COLOURS, TEXTURES, SceneOptions, generate_scene
 from core.training.captioner.data import (
+    MORE_QUESTIONS,
+    QUESTIONS,
     STRIDE,
     answer_part,
     batches,
@@ -81,9 +83,9 @@ def test_a_row_is_a_prompt_with_its_right_answer() -> None:
 
 
 def test_batches_drawn_ahead_are_those_of_their_steps() -> None:
-    drawn = list(batches(0, range(5, 8), 2, 64))
+    drawn = list(batches(0, range(5, 8), 2, 64, more_from=7))
     assert len(drawn) == 3
     for step, batch in zip(range(5, 8), drawn, strict=True):
-        own = draw_batch(0, step, 2, 64)
+        own = draw_batch(0, step, 2, 64, MORE_QUESTIONS if step == 7 else QUESTIONS)
         assert all(np.array_equal(a, b) for a, b in zip(batch, own, strict=True))
     assert drawn[0].dense.shape == (2, (64 // STRIDE) ** 2, 5)
