@@ -2,9 +2,10 @@
 
     python -m tests.bench.ratings [--votes N] [--models N] [--rounds N]
 
-Votes between random pairs of models of known strengths, one in ten a tie, are put into a SQLite store. Timed
-are the store's count of votes that are alike and the rating: raw and length-controlled, each fitted to the
-votes and to every drawing of them.
+Votes between random pairs of models of known strengths, about one in ten a tie, are put into a SQLite store.
+Ties take from wins and losses alike, so that half wins leave the strengths what they are. Timed are the
+store's count of votes that are alike and the rating: raw and length-controlled, each fitted to the votes and
+to every drawing of them.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from db.models import Vote
 
 WANTED_S = 10.0
 CHUNK = 5_000
+TIES = 0.4
+"""Share of ties over the chances of both sides multiplied: one in ten between equals."""
 
 
 def rows(votes: int, strengths: np.ndarray) -> list[dict[str, object]]:
@@ -30,8 +33,9 @@ def rows(votes: int, strengths: np.ndarray) -> list[dict[str, object]]:
     rng = np.random.default_rng(0)
     first = rng.integers(0, len(strengths), votes)
     second = (first + rng.integers(1, len(strengths), votes)) % len(strengths)
-    wins = rng.random(votes) < 1 / (1 + np.exp(strengths[second] - strengths[first]))
-    choices = np.where(rng.random(votes) < 0.1, "tie", np.where(wins, "first", "second"))
+    chance = 1 / (1 + np.exp(strengths[second] - strengths[first]))
+    drawn, half_tie = rng.random(votes), TIES * chance * (1 - chance) / 2
+    choices = np.where(np.abs(drawn - chance) < half_tie, "tie", np.where(drawn < chance, "first", "second"))
     lengths = rng.poisson(20, (votes, 2))
     plain = {"owner": "local", "task": "caption", "blind": True, "set_aside": "", "loopback": False}
     return [
