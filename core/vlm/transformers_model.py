@@ -1,5 +1,6 @@
 """Vision-language models of transformers that are asked through their chat template."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,18 +59,11 @@ class TransformersVlm(LocalModel):
 
     def _inputs(self, image: ImageInput, prompt: str) -> Any:
         """Return one question as the network takes it; words of the prompt that control it are mere text."""
-        from PIL import Image
-
-        content = [{"type": "image", "image": Image.fromarray(image.rgb)}, {"type": "text", "text": prompt}]
         try:
-            inputs = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                sanitize_control_tokens=True,
-            )
+            try:
+                inputs = self._encoded(image, prompt, True)
+            except (NotImplementedError, ValueError):  # some processors cannot take such words as text
+                inputs = self._encoded(image, self._without_marks(prompt), False)
         except (ValueError, TypeError, IndexError, KeyError) as error:  # each processor has its own way
             reason = " ".join(str(error).split())[:160]
             raise InputError(
@@ -77,6 +71,26 @@ class TransformersVlm(LocalModel):
                 "Try another picture, or a plainer prompt.",
             ) from error
         return inputs.to(self.device, self.module.dtype)
+
+    def _encoded(self, image: ImageInput, prompt: str, marks_are_text: bool) -> Any:
+        from PIL import Image
+
+        content = [{"type": "image", "image": Image.fromarray(image.rgb)}, {"type": "text", "text": prompt}]
+        return self.processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            sanitize_control_tokens=marks_are_text,
+        )
+
+    def _without_marks(self, prompt: str) -> str:
+        """Return a prompt with a space for each word that would control the network, such as an image's."""
+        tokens = self.processor.tokenizer.added_tokens_decoder.values()
+        marks = [token.content for token in tokens if token.special and token.content]
+        longest_first = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
+        return re.sub(longest_first, " ", prompt) if marks else prompt
 
     def _choosing(self, max_tokens: int, temperature: float | None) -> Any:
         """Return the model's own generation settings with ours in them; its own stay as they are."""

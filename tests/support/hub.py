@@ -91,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self.server.root / repository
         if self._refused(repository, folder, "main"):
             return
+        if rest[:1] == ["tree"] and len(rest) > 2:  # a folder inside: none has one
+            self._send(404, b"Entry not found", {"X-Error-Code": "EntryNotFound"})
+            return
         files = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
         facts: object = {"id": repository, "sha": commit_of(folder), "siblings": files}
         if rest[:1] == ["tree"]:

@@ -88,4 +88,4 @@ def batch_loss(
     total, right, count = (parts[0] + parts[1]).unbind()
     words = total / count
     loss = dense + words if encoder_learns else words
-    return StepLoss(loss, dense.detach(), words.detach(), patches_right, right / count)
+    return StepLoss(loss, dense.detach(), words.detach(), patches_right, (right / count).detach())
