@@ -8,6 +8,11 @@ import plotly.graph_objects as go
 
 from core.charts.theme import CATEGORIES
 
+BETWEEN = 0.26
+"""From one rating of a model to its other one, in lines."""
+NAME_ABOVE = 0.42
+"""From a model's line up to its name, so that a long name takes no width from the bars."""
+
 
 class Interval(Protocol):
     """Points between two bounds."""
@@ -71,14 +76,14 @@ def ratings_info(models: Sequence[Rated]) -> RatingsInfo:
 
 
 def ratings_figure(info: RatingsInfo) -> go.Figure:
-    """Draw a line for each model: dots with bars that hold the rating in 95 of 100 cases."""
+    """Draw a line for each model under its name: dots with bars that hold the rating in 95 of 100 cases."""
     figure = go.Figure()
     for i, row in enumerate(info.rows):
         figure.add_scatter(
             x=row.values,
-            y=[escape(label) for label in row.labels],  # Plotly reads tags
+            y=[line + (i - 0.5) * BETWEEN for line in range(len(row.values))],
             mode="markers",
-            marker={"color": CATEGORIES[i], "size": 9, "symbol": ("circle", "diamond-open")[i]},
+            marker={"color": CATEGORIES[i], "size": 9, "symbol": ("circle", "diamond")[i]},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -88,18 +93,27 @@ def ratings_figure(info: RatingsInfo) -> go.Figure:
                 "width": 4,
             },
             name=row.name,
-            customdata=list(zip(row.lows, row.highs, row.votes, strict=True)),
-            hovertemplate="%{x:.0f}, between %{customdata[0]:.0f} and %{customdata[1]:.0f}, "
-            f"%{{customdata[2]}} votes<extra>{row.name}</extra>",
+            customdata=list(zip(row.lows, row.highs, row.votes, map(escape, row.labels), strict=True)),
+            hovertemplate="%{customdata[3]}<br>%{x:.0f}, between %{customdata[0]:.0f} and "
+            f"%{{customdata[1]:.0f}}, %{{customdata[2]}} votes<extra>{row.name}</extra>",
         )
-    figure.update_yaxes(autorange="reversed")
-    models = len(info.rows[0].labels) if info.rows else 0
+    labels = info.rows[0].labels if info.rows else []
+    for line, label in enumerate(labels):
+        figure.add_annotation(
+            text=escape(label),  # Plotly reads tags
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=line - NAME_ABOVE,
+            showarrow=False,
+        )
+    figure.update_yaxes(
+        range=[len(labels) - 0.5, -0.75], showticklabels=False, showgrid=False, zeroline=False
+    )
     figure.update_layout(
-        height=110 + 44 * models,
-        margin={"l": 0, "r": 0, "t": 8, "b": 0},
-        legend={"orientation": "h", "y": -0.25},
-        scattermode="group",
-        scattergap=0.5,
+        height=110 + 64 * len(labels),
+        margin={"l": 8, "r": 8, "t": 8, "b": 0},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         xaxis={"title": "points"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

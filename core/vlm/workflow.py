@@ -165,7 +165,7 @@ def ask_about(
         max_attempts=1 if name in LOCAL else ATTEMPTS,
     )
     is_answer = answer.outcome is Outcome.OK
-    paid = _cost(name, model, answer.reply)
+    paid = cost_of(name, model, answer.reply)
     scored = score(task, answer.text, references) if is_answer else None
     if sink is None:
         return Asked(answer, paid, scored, "")
@@ -187,8 +187,8 @@ def ask_about(
     run = RunDraft(
         kind=KIND,
         model_id=model_id,
-        model_revision=_revision(answer.reply),
-        environment=_environment(name, answer.reply),
+        model_revision=revision_of(answer.reply),
+        environment=environment_of(name, answer.reply),
         owner=owner,
         status="ok" if is_answer else "cancelled" if answer.outcome is Outcome.CANCELLED else "failed",
         duration_ms=answer.latency_ms,
@@ -202,7 +202,7 @@ def ask_about(
     return Asked(answer, paid, scored, sink.record(run))
 
 
-def _cost(name: str, model: str, reply: Reply | None) -> Cost | None:
+def cost_of(name: str, model: str, reply: Reply | None) -> Cost | None:
     """Return what an answer cost today, by the price of the model that gave it; None where it is unknown."""
     if name in LOCAL:
         return NOTHING_PAID
@@ -212,11 +212,13 @@ def _cost(name: str, model: str, reply: Reply | None) -> Cost | None:
     return cost(price, reply.usage) if price else None
 
 
-def _revision(reply: Reply | None) -> str:
+def revision_of(reply: Reply | None) -> str:
+    """Return which model answered, as exactly as it was told."""
     return "" if reply is None else reply.revision or reply.returned_model
 
 
-def _environment(name: str, reply: Reply | None) -> Environment:
+def environment_of(name: str, reply: Reply | None) -> Environment:
+    """Return what an answer ran on: this machine, or the provider of that name."""
     if reply is not None and reply.environment is not None:
         return reply.environment
     here = describe_environment("cpu", "")

@@ -16,6 +16,7 @@ from pages.ui.text import plain
 from pages.ui.vlm_card import numbers, outcome, scores
 from pages.ui.vlm_difference import difference_view
 from pages.ui.vlm_files import downloads
+from pages.ui.vlm_judge import judge_view
 from pages.ui.vlm_run import ask_again, cancel, follow, keep_together
 from pages.ui.vlm_state import PAGE, Comparison, Turn
 from pages.ui.vlm_text import answer_text, format_toggle
@@ -48,6 +49,7 @@ def _all_of(comparison: Comparison) -> None:
         vote(comparison)
     else:
         difference_view(comparison)
+        judge_view(comparison)
         downloads(comparison)
 
 

@@ -70,7 +70,7 @@ def models_picker() -> tuple[str, ...]:
         "machine also `hf/ORG/NAME` or `file/PATH`.",
     )
     _live_lists()
-    return tuple(dict.fromkeys(_checked(model_id.strip()) for model_id in chosen))
+    return tuple(dict.fromkeys(checked_model(model_id.strip()) for model_id in chosen))
 
 
 def _title(local: Mapping[str, ModelSpec], model_id: str) -> str:
@@ -78,7 +78,7 @@ def _title(local: Mapping[str, ModelSpec], model_id: str) -> str:
     return spec.title if spec else model_id
 
 
-def _checked(model_id: str) -> str:
+def checked_model(model_id: str) -> str:
     """Return an id that may be asked: a visitor must not make this machine read its files or fetch models."""
     name, _, rest = model_id.partition("/")
     is_local = model_id.startswith(LOCAL_PREFIXES)

@@ -7,10 +7,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.ui.vlm_compare import compare_view
+from pages.ui.vlm_ratings import ratings_view
 from pages.ui.vlm_state import PAGE
 
-COMPARE = "Compare"
-VIEWS: dict[str, Callable[[], None]] = {COMPARE: compare_view}
+COMPARE, RATINGS = "Compare", "Ratings"
+VIEWS: dict[str, Callable[[], None]] = {
+    COMPARE: compare_view,
+    RATINGS: ratings_view,
+}
 
 
 def choose_view() -> str:

@@ -28,6 +28,8 @@ CLOCK_S = 0.2
 TEXTS = ("answer.txt", "partial.txt")
 TOGETHER = "together"
 """Where a run's view keeps the ids of the runs that it was compared with."""
+JUDGED = "judged"
+"""Where it keeps the ids of the runs of judges on them."""
 
 
 def start(image: ImageInput, put: Put, models: tuple[str, ...], *, blind: bool) -> Comparison:
@@ -113,8 +115,8 @@ def keep_together(comparison: Comparison) -> None:
     if comparison.hides_names:
         return  # the address would tell
     ids = [turn.shown.run.id for turn in comparison.turns if turn.shown is not None]
-    for run_id in ids:
-        store().set_view(run_id, visitor(), {TOGETHER: ids})
+    for run_id in (*ids, *comparison.judged):
+        store().set_view(run_id, visitor(), {TOGETHER: ids, JUDGED: comparison.judged})
     if ids:
         st.query_params["run"] = ids[0]
         state.ADDRESS_RUN.set(ids[0])
@@ -160,6 +162,7 @@ def show_again(run: RunRecord, image: ImageInput | None) -> Comparison:
     models = tuple(one.run.model_id for one in shown)
     comparison = Comparison(image if same else None, put, models)
     comparison.turns = [Turn.of(one, comparison.wake) for one in shown]
+    comparison.judged = [str(run_id) for run_id in run.view.get(JUDGED, [])]
     st.session_state[MODELS] = list(models)
     if image is not None and same:
         show_put(image, put)

@@ -133,6 +133,8 @@ class Comparison:
     vote_note: str = ""
     """Why the vote does not count; empty where it does."""
     turns: list[Turn] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
+    """Runs of judges on these answers, in their order."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     wake: threading.Event = field(default_factory=threading.Event)
     """Set whenever there is something new to draw."""

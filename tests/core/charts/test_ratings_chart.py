@@ -1,7 +1,7 @@
 """The chart of ratings: what is shown is what was rated."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.charts.ratings import ratings_figure, ratings_info
 
@@ -44,7 +44,18 @@ def test_bars_end_at_the_bounds() -> None:
         bars = trace["error_x"]
         assert [x - d for x, d in zip(trace["x"], bars["arrayminus"], strict=True)] == low
         assert [x + d for x, d in zip(trace["x"], bars["array"], strict=True)] == high
-    assert figure["layout"]["yaxis"]["autorange"] == "reversed"
+    bottom, top = figure["layout"]["yaxis"]["range"]
+    assert bottom > top  # the best is on top
+
+
+def test_each_model_has_a_line_under_its_name_and_no_name_is_a_tag() -> None:
+    odd = replace(MODELS[1], model_id="hf/<b>x</b>")
+    figure = json.loads(ratings_figure(ratings_info((MODELS[0], odd))).to_json())
+    raw, controlled = (trace["y"] for trace in figure["data"])
+    names = figure["layout"]["annotations"]
+    assert [name["text"] for name in names] == ["1. gemini/a", "1. hf/&lt;b&gt;x&lt;/b&gt;"]
+    for name, one, two in zip(names, raw, controlled, strict=True):
+        assert name["y"] < one < two < name["y"] + 1
 
 
 def test_no_models_give_an_empty_chart() -> None:
