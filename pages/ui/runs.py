@@ -28,6 +28,7 @@ PAGES = {
     EVERYTHING: "pages/segment_anything.py",
     EVALUATION: "pages/segment_anything.py",
     "vlm": "pages/vlm_head_to_head.py",
+    "vlm-set": "pages/vlm_head_to_head.py",
     "vlm-judge": "pages/vlm_head_to_head.py",
 }
 """Kind of run to the page that opens it again; other kinds have no page of their own."""

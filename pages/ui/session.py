@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.features.search import PictureSearch
     from core.loaders import ModelPool
     from core.segment.cache import EmbeddingCache
+    from core.vlm.setrun.live import LiveRuns
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
@@ -64,6 +65,14 @@ def picture_search() -> PictureSearch:
     from core.features.search import PictureSearch
 
     return PictureSearch(store(), feature_cache())
+
+
+@st.cache_resource(show_spinner=False)
+def live_runs() -> LiveRuns:
+    """Return the data-set runs that work in this process; each owner finds their own only."""
+    from core.vlm.setrun.live import LiveRuns
+
+    return LiveRuns()
 
 
 def is_private(access: str, headers: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.images import ImageInput
     from core.vlm.base import LiveModel
     from core.vlm.keys import Keys
+    from core.vlm.setrun.estimate import Estimate
     from core.vlm.workflow import Providers
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pages.ui.similarity_scores import Measured
     from pages.ui.similarity_search import Searched
     from pages.ui.similarity_state import Asked, Pair
+    from pages.ui.vlm_set_data import Given
+    from pages.ui.vlm_set_read import Read
     from pages.ui.vlm_state import Comparison
 
 T = TypeVar("T")
@@ -151,6 +154,18 @@ VLM_LISTED: Slot[dict[str, tuple[LiveModel, ...]]] = Slot("vlm_listed")
 
 VLM_COMPARISON: Slot[Comparison] = Slot("vlm_comparison")
 """The question that was last put to models, and their answers."""
+
+VLM_SET: Slot[str] = Slot("vlm_set")
+"""Id of the data-set run that is shown; none while a new one is planned."""
+
+VLM_SET_GIVEN: Slot[Given] = Slot("vlm_set_given")
+"""The data set that was uploaded, or read from a folder, last."""
+
+VLM_SET_EXPECTED: Slot[tuple[str, Estimate]] = Slot("vlm_set_expected")
+"""What the planned run will take, and the plan that it was worked out for."""
+
+VLM_SET_READ: Slot[Read] = Slot("vlm_set_read")
+"""The results that are shown."""
 
 VLM_START: Slot[str] = Slot("vlm_start")
 """Digest of a picture handed over by another page, to be asked about at once."""

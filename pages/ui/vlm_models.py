@@ -48,24 +48,30 @@ def remote_models() -> list[str]:
     return found
 
 
-def models_picker() -> tuple[str, ...]:
-    """Draw the choice of two to four models and return it.
+def models_picker(
+    key: str = MODELS, most: int = MAX_MODELS, placeholder: str = "Choose two to four models"
+) -> tuple[str, ...]:
+    """Draw the choice of models and return it.
+
+    Args:
+        key: Of the widget.
+        most: How many may be chosen.
 
     Raises:
         InputError: Something typed in is no id that may be asked here.
     """
     local = local_models()
-    st.session_state.setdefault(MODELS, first_models())
+    st.session_state.setdefault(key, first_models())
     chosen = st.multiselect(
         "Models",
         [*local, *remote_models()],
         format_func=lambda model_id: _title(local, model_id),
-        max_selections=MAX_MODELS,
+        max_selections=most,
         wrap=True,
         accept_new_options=True,
-        key=MODELS,
+        key=key,
         persist_state="session",
-        placeholder="Choose two to four models",
+        placeholder=placeholder,
         help="Or type an id: `gemini/ID`, `openai/ID`, `together/ORG/ID`, `compatible/ID`; on your own "
         "machine also `hf/ORG/NAME` or `file/PATH`.",
     )

@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.scenes import generate_scene
+from core.vlm.datasets import scene_items
 from db import RunFilter, Store
 from tests.conftest import skip_or_fail
 from tests.support.browser import App, running_app
 from tests.support.vlm_server import SENTENCE, VlmServer
+from tests.support.vlm_server.truths import teach_items
 
 PATIENCE_MS = 120_000
 FIRST_TOKEN_MS = 150
@@ -158,3 +160,38 @@ def test_hostile_answers_do_nothing(page: Page, remote_app: App) -> None:
         settled(page)
     assert page.title() != "owned"
     assert not [url for url in asked if "127.0.0.1:9/" in url]
+
+
+@pytest.mark.browser
+def test_a_data_set_run_from_start_to_filtered_results(
+    page: Page, remote_app: App, server: VlmServer
+) -> None:
+    teach_items(server, scene_items(6, 0))
+    page.goto(f"{remote_app.url}/{PAGE}", timeout=PATIENCE_MS)
+    page.get_by_text("Data set", exact=True).first.click()
+    expect(page.get_by_label("Pictures", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    settled(page)
+    page.get_by_label("Pictures", exact=True).fill("6")
+    page.get_by_label("Pictures", exact=True).press("Enter")
+    settled(page)
+    choose(page, "openai/truth-1.0", "gemini/http-401")
+    page.get_by_test_id("stButtonGroup").get_by_text("List objects", exact=True).click()  # questions stay
+    settled(page)
+    expect(page.get_by_text("12 calls")).to_be_visible()
+    server.reset()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("Every call is done.")).to_be_visible(timeout=PATIENCE_MS)
+    settled(page)
+    assert len(server.requests) == 12
+    expect(page.get_by_text("6 of 6 questions")).to_be_visible()
+    expect(page.get_by_text("The key was refused").first).to_be_visible()
+    page.get_by_test_id("stButtonGroup").get_by_text("Failures", exact=True).click()
+    settled(page)
+    expect(page.get_by_text("6 of 6 questions")).to_be_visible()  # one model failed at each
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address, timeout=PATIENCE_MS)
+    expect(page.get_by_text("Every call is done.")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("link", name="open", exact=True).first.click()
+    expect(page.get_by_text("Measured").first).to_be_visible(timeout=PATIENCE_MS)
+    assert len(server.requests) == 12

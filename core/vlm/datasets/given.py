@@ -53,7 +53,7 @@ def given_items(files: Mapping[str, bytes]) -> Items:
 
 def _pictures(files: Mapping[str, bytes], tables: list[str]) -> Pictures:
     listed = "\n".join(f"{path}\0{hashlib.sha256(data).hexdigest()}" for path, data in sorted(files.items()))
-    name = tables[0] if tables else f"{len(files)} pictures"
+    name = tables[0] if tables else f"{len(files)} picture{'s' if len(files) != 1 else ''}"
     return LoosePictures(
         name, hashlib.sha256(listed.encode()).hexdigest(), frozenset(files), files.__getitem__
     )
