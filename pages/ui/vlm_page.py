@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import streamlit as st
 
+from db.errors import StoreError
+from pages.ui import state
+from pages.ui.session import store, visitor
 from pages.ui.vlm_compare import compare_view
-from pages.ui.vlm_ratings import ratings_view
+from pages.ui.vlm_set_runs import KIND
+from pages.ui.vlm_set_view import set_view
 from pages.ui.vlm_state import PAGE
 
-COMPARE, RATINGS = "Compare", "Ratings"
+COMPARE, DATA_SET = "Compare", "Data set"
 VIEWS: dict[str, Callable[[], None]] = {
     COMPARE: compare_view,
-    RATINGS: ratings_view,
+    DATA_SET: set_view,
 }
 
 
 def choose_view() -> str:
-    """Draw the choice of views, where there is one, and return the chosen one."""
-    if len(VIEWS) == 1:
-        return COMPARE
+    """Draw the choice of views and return the chosen one."""
+    _follow_address()
     chosen = st.segmented_control(
         "View",
         list(VIEWS),
@@ -31,3 +35,13 @@ def choose_view() -> str:
         label_visibility="collapsed",
     )
     return str(chosen)
+
+
+def _follow_address() -> None:
+    """Choose the view that opens the run in the address, once."""
+    run_id = st.query_params.get("run")
+    if run_id is None or run_id == state.ADDRESS_RUN.get():
+        return
+    with suppress(StoreError):  # the view that compares says it
+        kind = store().run(run_id, visitor()).kind
+        st.session_state[f"{PAGE}_view"] = DATA_SET if kind == KIND else COMPARE
