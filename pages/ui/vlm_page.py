@@ -11,14 +11,16 @@ from db.errors import StoreError
 from pages.ui import state
 from pages.ui.session import store, visitor
 from pages.ui.vlm_compare import compare_view
+from pages.ui.vlm_ratings import ratings_view
 from pages.ui.vlm_set_runs import KIND
 from pages.ui.vlm_set_view import set_view
 from pages.ui.vlm_state import PAGE
 
-COMPARE, DATA_SET = "Compare", "Data set"
+COMPARE, DATA_SET, RATINGS = "Compare", "Data set", "Ratings"
 VIEWS: dict[str, Callable[[], None]] = {
     COMPARE: compare_view,
     DATA_SET: set_view,
+    RATINGS: ratings_view,
 }
 
 
