@@ -231,7 +231,7 @@ def _framed(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
         height=height,
         margin={"l": 0, "r": 8, "t": 8, "b": 0},
-        legend={"orientation": "h", "y": -0.3, "traceorder": "normal"},
+        legend={"orientation": "h", "y": -0.38, "traceorder": "normal"},
         showlegend=True,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

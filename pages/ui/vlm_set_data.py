@@ -21,7 +21,7 @@ from pages.ui.text import plain
 
 NAME = "vlm_set"
 """Prefix of the widget keys of this view."""
-SCENES, UPLOAD, FOLDER = "Fresh scenes", "Upload", "Folder on this machine"
+SCENES, UPLOAD, FOLDER = "Fresh scenes", "Upload", "Folder"
 MOST_UPLOADED_MB = 200
 KINDS = sorted(suffix.removeprefix(".") for suffix in (*PICTURES, *TABLES, ".zip"))
 PREVIEWED = 4
@@ -136,7 +136,7 @@ def _by_name(files: Sequence[UploadedFile]) -> dict[str, bytes]:
 def _folder() -> Given | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         path = st.text_input(
-            "Folder, table or zip",
+            "Folder, table or zip on this machine",
             key=f"{NAME}_path",
             persist_state="session",
             placeholder="/home/you/pictures",
@@ -159,9 +159,10 @@ def preview(given: Given) -> None:
     items = given.items
     count = f"{len(items):,} picture{'s' if len(items) > 1 else ''}"
     st.caption(f"**{said(items.name)}**: {count}. The first of them:")
-    for column, at in zip(st.columns(2) * 2, range(min(PREVIEWED, len(items))), strict=False):
-        with column:
-            _preview_one(items.at(at))
+    for first in range(0, min(PREVIEWED, len(items)), 2):
+        for column, at in zip(st.columns(2, wrap=False), range(first, len(items)), strict=False):
+            with column:
+                _preview_one(items.at(at))
 
 
 def _preview_one(item: Item) -> None:

@@ -61,11 +61,7 @@ def show_expected(plan: Plan, found: Estimate) -> None:
     ]
     st.markdown(" · ".join(parts).replace("$", "\\$"))
     if found.unpriced:
-        names = ", ".join(plain(model) for model in found.unpriced)
-        st.warning(
-            f"No price for {names}. No limit of money can hold for it: set a limit of calls too, or none.",
-            icon=":material/payments:",
-        )
+        _unpriced(plan, found.unpriced)
     if plan.budget_usd is not None and found.usd is not None and found.usd > plan.budget_usd:
         st.warning(
             "This will probably cost more than the most money. The run ends when the next call might pass "
@@ -79,15 +75,29 @@ def show_expected(plan: Plan, found: Estimate) -> None:
         )
     with st.expander("For each model"):
         st.markdown("\n".join([*HEAD, *(_row(model) for model in found.models)]))
+        for basis in dict.fromkeys(model.basis for model in found.models):
+            models = ", ".join(plain(model.model_id) for model in found.models if model.basis == basis)
+            st.caption(f"{models}: {basis}")
 
 
-HEAD = ("| Model | Calls | Tokens | Cost | How that is known |", "|---|---|---|---|---|")
+def _unpriced(plan: Plan, models: Sequence[str]) -> None:
+    """Say which limit holds where prices are unknown."""
+    draw, so = st.info, "what they cost is not known."
+    if plan.budget_usd is not None and plan.budget_calls is not None:
+        so = "the limit of money cannot hold for them, the limit of calls does."
+    elif plan.budget_usd is not None:
+        draw, so = st.warning, "the limit of money cannot hold for them. Set a limit of calls, too."
+    names = ", ".join(plain(model) for model in models)
+    draw(f"No price for {names}: {so}", icon=":material/payments:")
+
+
+HEAD = ("| Model | Calls | Tokens in | Tokens out | Cost |", "|---|---|---|---|---|")
 
 
 def _row(model: ModelEstimate) -> str:
     cost = _cost(model.usd, model.most_usd).replace("$", "\\$")
-    tokens = f"{model.input_tokens:,} in, {model.output_tokens:,} out"
-    return f"| {plain(model.model_id)} | {model.calls:,} | {tokens} | {cost} | {model.basis} |"
+    tokens = f"{model.input_tokens:,} | {model.output_tokens:,}"
+    return f"| {plain(model.model_id)} | {model.calls:,} | {tokens} | {cost} |"
 
 
 def _cost(usd: float | None, most: float | None) -> str:

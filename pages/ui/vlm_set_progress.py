@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from core.errors import VisionBenchError
+from core.vlm.prices import price_table
 from core.vlm.setrun.charging import CHARGED
+from core.vlm.setrun.estimate import is_free, price_of
 from core.vlm.setrun.progress import ENDED, Phase, Progress
 from db.errors import StoreError
 from db.records import RunRecord
@@ -17,7 +20,7 @@ from pages.ui.errors import show_error
 from pages.ui.session import store, visitor
 from pages.ui.text import MISSING
 from pages.ui.vlm_set_data import NAME, said
-from pages.ui.vlm_set_words import duration, money
+from pages.ui.vlm_set_words import duration, money, spent
 
 if TYPE_CHECKING:
     from core.vlm.setrun.live import LiveRun
@@ -33,14 +36,14 @@ def follow(live: LiveRun) -> None:
         st.rerun()
     now = live.progress
     _bar(now.done, now.total, _phase(now))
-    spent = money(now.spending.usd)
+    paid = spent(now.spending.usd, all_known=not now.spending.unpriced)
     limit = live.run.plan.budget_usd
     _numbers(
         {
             "Done": f"{now.done:,} of {now.total:,}",
             "Failed": f"{now.failed:,}",
             "Under way": f"{now.under_way:,}",
-            "Spent": spent if limit is None else f"{spent} of {money(limit)}",
+            "Spent": paid if limit is None else f"{paid} of {money(limit)}",
             "Time left": MISSING if now.phase is not Phase.RUNNING else duration(now.left_s),
         }
     )
@@ -124,7 +127,7 @@ def ended(run: RunRecord, error: BaseException | None) -> int:
     numbers = {
         "Done": f"{done:,} of {total:,}",
         "Failed": f"{failed:,}",
-        "Spent": money(store().call_total(run.id, CHARGED) + lost),
+        "Spent": spent(store().call_total(run.id, CHARGED) + lost, all_known=_all_priced(run)),
         "Time": duration(None if run.duration_ms is None else run.duration_ms / 1000),
     }
     _numbers(numbers)
@@ -133,6 +136,13 @@ def ended(run: RunRecord, error: BaseException | None) -> int:
             f"{money(lost)} of it may have been charged for calls that were broken off.".replace("$", "\\$")
         )
     return total - done
+
+
+def _all_priced(run: RunRecord) -> bool:
+    """Say whether the prices of all models are known, or nothing is paid for them."""
+    prices, today = price_table(), datetime.now(UTC).date()
+    models = [str(model) for model in run.parameters.get("models", ())]
+    return all(is_free(model) or price_of(model, prices, today) is not None for model in models)
 
 
 def _say_how(run: RunRecord, left: int, error: BaseException | None) -> None:

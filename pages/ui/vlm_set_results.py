@@ -47,7 +47,6 @@ def results(run: RunRecord, *, is_over: bool) -> None:
     if found.is_loopback:
         loopback_note()
     _numbers(found)
-    _better(found)
     _charts(found)
     lines_view(found)
 
@@ -96,25 +95,24 @@ def _percentile(summary: Summary, percent: int) -> str:
     """Return a percentile of the times of answers, or how many answers it still needs."""
     value = summary.latency_ms(percent)
     if value is None:
-        return f"{MISSING} ({ENOUGH[percent] - len(summary.latencies_ms)} more needed)"
+        return f"{MISSING} ({ENOUGH[percent] - len(summary.latencies_ms)} more)"
     return milliseconds(value)
 
 
-def _better(found: Read) -> None:
-    """Draw the sentence about each pair of models."""
-    if not found.differences:
+def _better(found: Read, task: str) -> None:
+    """Draw the sentence about each pair of models at a task."""
+    pairs = [pair for pair in found.differences if pair.task == task]
+    if not pairs:
         return
     st.markdown("**Who is better**")
-    for pair in found.differences:
-        told = pair.comparison.is_told
-        icon = ":material/check:" if told else ":material/hourglass_empty:"
-        text = said(pair.sentence, 400)
-        n = pair.comparison.n
-        st.markdown(
-            f"{icon} {TASKS[pair.task].title}, {said(pair.first)} against {said(pair.second)}: "
-            + (f"**{text}**" if told else f":gray[{text}]")
-            + f" :gray[On the {n} question{'s' if n != 1 else ''} that both answered.]"
-        )
+    for pair in pairs:
+        n, text = pair.comparison.n, said(pair.sentence, 400)
+        both = f":gray[On {n} question{'s' if n != 1 else ''} that both answered.]"
+        if pair.comparison.is_told:
+            st.markdown(f":material/check: **{text}** {both}")
+        else:
+            two = f"{said(pair.first)} against {said(pair.second)}"
+            st.markdown(f":material/hourglass_empty: {two}: {text} {both}")
 
 
 def _charts(found: Read) -> None:
@@ -127,7 +125,7 @@ def _charts(found: Read) -> None:
     if len(tasks) > 1:
         task = str(
             st.segmented_control(
-                "Charts of the task",
+                "Task by task",
                 tasks,
                 default=task,
                 required=True,
@@ -135,6 +133,7 @@ def _charts(found: Read) -> None:
                 key=f"{NAME}_chart_task_{'_'.join(tasks)}",
             )
         )
+    _better(found, task)
     chosen = [summary for summary in found.summaries if summary.task == task]
     left, right = st.columns(2, gap="large")
     with left:

@@ -113,9 +113,9 @@ def open_requested_set() -> None:
 def title_of(run: RunRecord) -> str:
     """Return what a run is about, as Markdown."""
     known = run.parameters
-    models, tasks = known.get("models", ()), known.get("tasks", ())
+    models = known.get("models", ())
     count = f"{len(models)} model{'s' if len(models) != 1 else ''}"
-    return f"{said(str(known.get('data', '')), 60)}, {count}, {said(', '.join(tasks))}"
+    return f"{said(str(known.get('data', '')), 60)} · {count}"
 
 
 def earlier_runs() -> None:

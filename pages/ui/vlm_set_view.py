@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.errors import VisionBenchError
 from core.vlm.setrun.plan import Plan
+from core.vlm.tasks import TASKS
 from db.errors import StoreError
 from db.records import RunRecord
 from pages.ui import state
@@ -97,7 +98,8 @@ def _head(run: RunRecord) -> None:
         st.subheader("Data-set run", anchor=False, width="content")
         _new_button()
     models = ", ".join(plain(str(model)) for model in run.parameters.get("models", ()))
-    st.caption(f"{title_of(run)} · {models} · begun {local_time(run.time)}")
+    tasks = ", ".join(TASKS[task].title for task in run.parameters.get("tasks", ()) if task in TASKS)
+    st.caption(f"{title_of(run)}: {models} · {tasks} · begun {local_time(run.time)}")
 
 
 def _ended(run: RunRecord, live: LiveRun | None) -> None:

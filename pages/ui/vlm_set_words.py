@@ -16,6 +16,13 @@ def money(usd: float | None, unknown: str = "unknown") -> str:
     return f"${usd:,.{max(2, 1 - math.floor(math.log10(usd)))}f}"
 
 
+def spent(usd: float, *, all_known: bool) -> str:
+    """Return what was spent, as far as prices are known."""
+    if all_known:
+        return money(usd)
+    return f"at least {money(usd)}" if usd else "unknown"
+
+
 def duration(seconds: float | None) -> str:
     """Return a time: `8 s`, `3 min`, `1.5 h`."""
     if seconds is None:
