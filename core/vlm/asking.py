@@ -44,7 +44,8 @@ def ask(
     """Ask a model until it answers, or until asking again cannot help.
 
     Only the outcomes in `RETRIED` are asked again: after the wait that the server asks for, or after half a
-    second that doubles from attempt to attempt. Whatever becomes of it is an `Answer`.
+    second that doubles from attempt to attempt; and at once what the provider would put otherwise the next
+    time. Whatever becomes of it is an `Answer`.
 
     Args:
         model: The provider's own id, without the provider's name.
@@ -77,6 +78,7 @@ class _Tried:
     remedy: str = ""
     hint_s: float | None = None
     reply: Reply | None = None
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -135,7 +137,10 @@ class _Asking:
         )
 
     def _record_failure(self, error: AttemptError, started: float, waited: float) -> None:
-        self.last = _Tried(error.outcome, error.partial, error.message, error.remedy, error.hint_s)
+        hint_s = 0.0 if error.again else error.hint_s
+        self.last = _Tried(
+            error.outcome, error.partial, error.message, error.remedy, hint_s, again=error.again
+        )
         self.attempts.append(
             Attempt(
                 len(self.attempts) + 1,
@@ -151,7 +156,7 @@ class _Asking:
         )
 
     def is_worth_another(self, tried: _Tried) -> bool:
-        return tried.outcome in RETRIED and (tried.hint_s or 0.0) <= LONGEST_HINT_S
+        return tried.again or (tried.outcome in RETRIED and (tried.hint_s or 0.0) <= LONGEST_HINT_S)
 
     def answer(self) -> Answer:
         last, message, remedy = self.last, self.last.message, self.last.remedy

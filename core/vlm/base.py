@@ -141,6 +141,7 @@ class AttemptError(ProviderError):
         hint_s: How long the server asks to wait before the next attempt, in seconds.
         partial: Text that had come by then.
         request_id: What the provider calls the request, where it said so.
+        again: Whether the provider would put the question otherwise the next time.
     """
 
     def __init__(
@@ -153,10 +154,11 @@ class AttemptError(ProviderError):
         hint_s: float | None = None,
         partial: str = "",
         request_id: str = "",
+        again: bool = False,
     ) -> None:
         super().__init__(message, remedy)
         self.outcome, self.status, self.hint_s = outcome, status, hint_s
-        self.partial, self.request_id = partial, request_id
+        self.partial, self.request_id, self.again = partial, request_id, again
 
 
 @dataclass(frozen=True, slots=True)

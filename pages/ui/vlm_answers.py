@@ -108,6 +108,8 @@ def _stream(comparison: Comparison) -> None:
 def _answer(comparison: Comparison, turn: Turn) -> None:
     st.markdown(f"**{plain(comparison.name(turn))}**")
     if turn.error is not None:
+        if turn.text:  # it came, and could not be stored
+            answer_text(st.empty(), turn.text)
         _not_asked(turn.error)
     elif turn.shown is not None:
         if turn.shown.text:

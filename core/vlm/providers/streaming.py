@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +40,7 @@ TICK_S = 0.05
 """How often `cancelled` is looked at while the server is silent."""
 CLOSING_S = 1.0
 """How long to wait for a connection to close."""
+OWN_TEMPERATURE = "The model takes no temperature; it used its own."
 T = TypeVar("T")
 
 
@@ -171,6 +172,7 @@ class RemoteProvider(ABC):
         http: "httpx.AsyncClient | httpx2.AsyncClient",
     ) -> None:
         self.name, self.is_loopback, self._masked, self._http = name, is_loopback, masked, http
+        self._own_temperature: set[str] = set()  # models that refused to be given one
         http.event_hooks = {"request": [_sent]}
         weakref.finalize(self, _close_later, http).atexit = False
 
@@ -187,8 +189,11 @@ class RemoteProvider(ABC):
     ) -> Reply:
         """Ask once; see `core.vlm.base.Provider`."""
         picture, said = fit(question.image, self.name), _Said()
+        note = picture.note
+        if model in self._own_temperature:
+            question, note = replace(question, temperature=None), f"{note} {OWN_TEMPERATURE}".strip()
         if cancelled():
-            return said.reply(Outcome.CANCELLED, "It was cancelled.", picture.note)
+            return said.reply(Outcome.CANCELLED, "It was cancelled.", note)
         task, stopped = _run(self._gather(model, question, picture, said)), True
         try:
             stopped = _hand_over(said, on_text, cancelled)
@@ -197,10 +202,22 @@ class RemoteProvider(ABC):
                 task.cancel()
                 _settle(said)
         if stopped:
-            return said.reply(Outcome.CANCELLED, "It was cancelled.", picture.note)
-        task.result()
+            return said.reply(Outcome.CANCELLED, "It was cancelled.", note)
+        try:
+            task.result()
+        except AttemptError as error:
+            error.again = self._learns_from(error, model, question)
+            raise
         outcome, message = self._outcome(said, question)
-        return said.reply(outcome, message, picture.note)
+        return said.reply(outcome, message, note)
+
+    def _learns_from(self, error: AttemptError, model: str, question: Question) -> bool:
+        """Remember a model that takes no temperature; say whether the next attempt will be another one."""
+        refused = error.outcome is Outcome.BAD_REQUEST and "temperature" in error.message.lower()
+        if not refused or question.temperature is None:
+            return False
+        self._own_temperature.add(model)
+        return True
 
     async def _gather(self, model: str, question: Question, picture: Fitted, said: _Said) -> None:
         _SENDING.set(said)

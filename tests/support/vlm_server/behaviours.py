@@ -39,7 +39,7 @@ class Failure:
     """A refusal with an HTTP status."""
 
     status: int
-    kind: Literal["status", "quota", "bad-key", "blocked"] = "status"
+    kind: Literal["status", "quota", "bad-key", "blocked", "temperature"] = "status"
     hint_s: float | None = None
     """How long the client is asked to wait."""
 
@@ -72,6 +72,7 @@ class Ask:
     """The right answer, where the server was told it."""
     wants_usage: bool = False
     """Whether a stream is to end with the tokens; only OpenAI has to be asked for them."""
+    has_temperature: bool = False
 
 
 Step = Reply | Failure | Page | Silence
@@ -79,6 +80,10 @@ Step = Reply | Failure | Page | Silence
 SENTENCE = "A red star lies on a plain grey ground, beside a small blue circle."
 SUCCESSOR = "loopback-successor"
 """What `other-model` says that it is."""
+NO_TEMPERATURE = (
+    "Unsupported value: 'temperature' does not support 0 with this model. "
+    "Only the default (1) value is supported."
+)
 HINT_S = 0.05
 HARD_HINT_S = 3600.0
 HUGE_BYTES = 10_000_000
@@ -135,7 +140,17 @@ _PLAIN: dict[str, Step] = {
     "hostile": Reply(HOSTILE),
     "formula": Reply(('=HYPERLINK("http://127.0.0.1:9",', '"click")')),
 }
-LISTED = (*_PLAIN, "echo", "flaky-2", "delay-100", "delay-2000", "truth-1.0", "truth-0.8", "truth-0.5")
+LISTED = (
+    *_PLAIN,
+    "echo",
+    "own-temperature",
+    "flaky-2",
+    "delay-100",
+    "delay-2000",
+    "truth-1.0",
+    "truth-0.8",
+    "truth-0.5",
+)
 """What the lists of models show; FLAKY-N, DELAY-N, TRUTH-P and KEY-DIGITS take other values too."""
 
 
@@ -153,6 +168,8 @@ def step_for(ask: Ask) -> Step:
 def _by_request(name: str, ask: Ask) -> Step | None:
     family, _, value = name.partition("-")
     sentence = Reply(_WORDS)
+    if name == "own-temperature":
+        return Failure(400, "temperature") if ask.has_temperature else sentence
     if name == "echo":
         return Reply(in_pieces(ask.prompt))
     if family == "flaky" and value.isdecimal():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.vlm_server.behaviours import LISTED, Ask, Failure, Reply, counts
+from tests.support.vlm_server.behaviours import LISTED, NO_TEMPERATURE, Ask, Failure, Reply, counts
 
 CREATED = 1_760_000_000
 """Unix seconds that every answer carries."""
@@ -76,6 +76,8 @@ class ChatWire:
             message = "You exceeded your current quota, please check your plan and billing details."
         if step.kind == "blocked":
             code, message = "content_policy_violation", "Your input may contain content that is not allowed."
+        if step.kind == "temperature":
+            code, message = "unsupported_value", NO_TEMPERATURE
         if status == 404:
             message = f"The model `{ask.model}` does not exist or you do not have access to it."
         error = {"message": message, "type": kind, "param": None, "code": code}

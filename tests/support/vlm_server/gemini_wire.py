@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.support.vlm_server.behaviours import LISTED, Ask, Failure, Reply, counts
+from tests.support.vlm_server.behaviours import LISTED, NO_TEMPERATURE, Ask, Failure, Reply, counts
 
 NAME = "gemini"
 DONE = b""
@@ -50,6 +50,8 @@ def failure(step: Failure, ask: Ask) -> tuple[int, dict[str, str], dict[str, Any
         message = "API key not valid. Please pass a valid API key."
         return _error(400, "INVALID_ARGUMENT", message, [reason])
     status, message = _STATUS[step.status]
+    if step.kind == "temperature":
+        message = NO_TEMPERATURE
     if step.status == 404:
         message = f"models/{ask.model} is not found for API version v1beta, or is not supported."
     return _error(step.status, status, message, _limits(step) if step.status == 429 else [])

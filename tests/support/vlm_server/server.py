@@ -112,7 +112,10 @@ class VlmServer(ThreadingHTTPServer):
             earlier, known = self._asked[asked], self._answers.get((pixels, sent.prompt.strip()))
             self._asked[asked] += 1
         wants_usage = bool((sent.options.get("stream_options") or {}).get("include_usage"))
-        return seen, Ask(sent.model, sent.prompt, pixels, digest, earlier, known, wants_usage)
+        has_temperature = "temperature" in {**sent.options, **(sent.options.get("generationConfig") or {})}
+        return seen, Ask(
+            sent.model, sent.prompt, pixels, digest, earlier, known, wants_usage, has_temperature
+        )
 
     def begin(self) -> None:
         """Count a question that is being answered."""
