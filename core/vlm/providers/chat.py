@@ -25,17 +25,32 @@ def messages(question: Question, picture: Fitted) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
-async def read(stream: Any) -> AsyncIterator[Piece]:
-    """Yield what a stream of openai's or together's SDK tells, and close it."""
+async def converse(
+    client: Any, streams: type, path: str, body: dict[str, Any], **options: Any
+) -> AsyncIterator[Piece]:
+    """Send a request once, by openai's or together's asynchronous client, and yield what comes.
+
+    The SDK reads the stream into plain JSON. Its own objects take as long as all the rest of a call, check no
+    types, and would have to be taken apart again.
+
+    Args:
+        streams: The SDK's own `AsyncStream`.
+        path: Of chat completions, under the client's base URL.
+        options: The SDK's own, for this request.
+    """
+    body = {**body, "stream": True}
+    stream = await client.post(
+        path, body=body, cast_to=object, stream=True, stream_cls=streams, options=options
+    )
     async with stream:
         request_id = stream.response.headers.get("x-request-id", "")
         async for chunk in stream:
-            # A plain dict: the SDKs do not check the types of what a server sent.
-            yield piece_of(chunk.to_dict(warnings=False), request_id)
+            yield piece_of(chunk, request_id)
 
 
-def piece_of(chunk: dict[str, Any], request_id: str = "") -> Piece:
+def piece_of(told: object, request_id: str = "") -> Piece:
     """Return what one chunk of a stream tells. What is of another type than it should be tells nothing."""
+    chunk = _dict(told)
     choice = _first(chunk.get("choices"))
     delta = _dict(choice.get("delta"))
     finish = _text(choice.get("finish_reason"))

@@ -6,7 +6,7 @@ from typing import Any
 from core.vlm.addresses import Addresses
 from core.vlm.base import LiveModel, Question
 from core.vlm.pictures import Fitted
-from core.vlm.providers.chat import messages, read
+from core.vlm.providers.chat import converse, messages
 from core.vlm.providers.clients import httpx2_client
 from core.vlm.providers.streaming import Piece, RemoteProvider
 
@@ -28,19 +28,20 @@ class OpenAIProvider(RemoteProvider):
         self._client = AsyncOpenAI(api_key=key, base_url=base, max_retries=0, timeout=None, http_client=http)
 
     async def _pieces(self, model: str, question: Question, picture: Fitted) -> AsyncIterator[Piece]:
+        from openai import AsyncStream
+
         limit = "max_completion_tokens" if self.name == "openai" else "max_tokens"
-        options: dict[str, Any] = {limit: question.max_tokens}
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": messages(question, picture),
+            "stream_options": {"include_usage": True},
+            limit: question.max_tokens,
+        }
         if question.temperature is not None:
-            options["temperature"] = question.temperature
-        create: Any = self._client.chat.completions.create  # its overloads cannot take a dict of options
-        stream = await create(
-            model=model,
-            messages=messages(question, picture),
-            stream=True,
-            stream_options={"include_usage": True},
-            **options,
-        )
-        async for piece in read(stream):
+            body["temperature"] = question.temperature
+        chat = "/chat/completions"
+        only_our_key = {"bearer_auth": True}  # and never an administrator's from the environment
+        async for piece in converse(self._client, AsyncStream[object], chat, body, security=only_our_key):
             yield piece
 
     async def _list(self) -> tuple[LiveModel, ...]:

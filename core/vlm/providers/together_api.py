@@ -6,7 +6,7 @@ from typing import Any
 from core.vlm.addresses import Addresses
 from core.vlm.base import LiveModel, Question
 from core.vlm.pictures import Fitted
-from core.vlm.providers.chat import messages, read
+from core.vlm.providers.chat import converse, messages
 from core.vlm.providers.clients import httpx_client
 from core.vlm.providers.streaming import Piece, RemoteProvider
 
@@ -25,12 +25,16 @@ class TogetherProvider(RemoteProvider):
         )
 
     async def _pieces(self, model: str, question: Question, picture: Fitted) -> AsyncIterator[Piece]:
-        options: dict[str, Any] = {"max_tokens": question.max_tokens}
+        from together import AsyncStream
+
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": messages(question, picture),
+            "max_tokens": question.max_tokens,
+        }
         if question.temperature is not None:
-            options["temperature"] = question.temperature
-        create: Any = self._client.chat.completions.create  # its overloads cannot take a dict of options
-        stream = await create(model=model, messages=messages(question, picture), stream=True, **options)
-        async for piece in read(stream):
+            body["temperature"] = question.temperature
+        async for piece in converse(self._client, AsyncStream[object], "/v1/chat/completions", body):
             yield piece
 
     async def _list(self) -> tuple[LiveModel, ...]:

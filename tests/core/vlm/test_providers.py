@@ -721,6 +721,18 @@ def test_a_key_that_the_server_quotes_is_in_no_error_no_log_and_no_traceback(
         assert echoed != "said" or BLANK in caught.value.message or caught.value.status is None
 
 
+@pytest.mark.parametrize(
+    "variable", ["OPENAI_ADMIN_KEY", "OPENAI_API_KEY", "TOGETHER_API_KEY", "GEMINI_API_KEY"]
+)
+def test_no_other_key_of_the_environment_is_sent(
+    variable: str, vlm_server: VlmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "sk-of-somebody-else")
+    for name, opened in opened_at(vlm_server.url).items():
+        asked(opened, "ok")
+        assert vlm_server.requests[-1].key_digest == key_digest(OWN[name])
+
+
 def test_a_key_in_place_of_a_model_is_blanked(provider: Provider) -> None:
     error = failed(provider, OWN[provider.name])
     assert error.outcome is Outcome.MODEL_GONE and BLANK in error.message
