@@ -11,6 +11,7 @@
     ├── StaleReferenceError       somebody deleted what a new row refers to; nothing was written
     ├── InvalidRunError           (also a ValueError) what should be stored cannot be; nothing was written
     └── RunNotFoundError          no such run, or none that this visitor may see
+        └── RunDeletedError       an own run that is in the bin: it can be restored until it is purged
 
 Errors of SQLAlchemy and the drivers become these in `translated`, the one place that knows them. No message
 holds a database address: an address may carry a password.
@@ -19,6 +20,7 @@ holds a database address: an address may carry a password.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy.exc import DataError, DBAPIError
@@ -83,6 +85,17 @@ class RunNotFoundError(StoreError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"There is no run {run_id!r}.", "Choose one from the history.")
+
+
+class RunDeletedError(RunNotFoundError):
+    """An own run is in the bin. `deleted` says since when, `kept_until` until when it can be restored."""
+
+    def __init__(self, run_id: str, deleted: datetime, kept_until: datetime) -> None:
+        super().__init__(run_id)
+        self.message = f"The run {run_id!r} was deleted on {deleted:%Y-%m-%d}."
+        self.remedy = f"Restore it from the bin of the history until {kept_until:%Y-%m-%d}."
+        self.args = (f"{self.message} {self.remedy}",)
+        self.run_id, self.deleted, self.kept_until = run_id, deleted, kept_until
 
 
 def _unavailable(detail: str) -> StoreError:

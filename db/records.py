@@ -1,160 +1,58 @@
-"""What the store takes and hands out: shapes of new runs, frozen records of stored ones.
+"""Frozen records of what is stored; shapes of new runs are in `new_records`, filters in `history_records`.
 
 A caller never sees an ORM object. Times are aware `datetime`s in UTC; sizes are bytes; durations are
 milliseconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
+
+from db.history_records import CountPoint, Facets, LatencyPoint, RunFilter
+from db.new_records import (
+    NewArtifact,
+    NewCall,
+    NewEnvironment,
+    NewInput,
+    NewMetric,
+    NewPicture,
+    NewRun,
+    NewVote,
+)
 
 FINISHED = ("ok", "failed", "cancelled")
 STATUSES = ("running", *FINISHED)
 
-
-class NewMetric(Protocol):
-    """A measured number on its way in."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def step(self) -> int | None: ...
-
-
-class NewArtifact(Protocol):
-    """A file of a run on its way in."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def media_type(self) -> str: ...
-    @property
-    def data(self) -> bytes: ...
-
-
-class NewPicture(Protocol):
-    """A decoded picture on its way in; `sha256` is the hex digest of `data`, the file itself."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def format(self) -> str: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def thumbnail(self) -> bytes: ...
-
-
-class NewInput(Protocol):
-    """A picture and the part it plays in a run."""
-
-    @property
-    def role(self) -> str: ...
-    @property
-    def image(self) -> NewPicture: ...
-
-
-class NewEnvironment(Protocol):
-    """What a run ran on."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def device_name(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def versions(self) -> Mapping[str, str]: ...
-    @property
-    def git_revision(self) -> str: ...
-
-
-class NewRun(Protocol):
-    """A run on its way in; `core.runs.RunDraft` has this shape."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def model_revision(self) -> str: ...
-    @property
-    def environment(self) -> NewEnvironment: ...
-    @property
-    def owner(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def duration_ms(self) -> float | None: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def inputs(self) -> Sequence[NewInput]: ...
-    @property
-    def metrics(self) -> Sequence[NewMetric]: ...
-    @property
-    def artifacts(self) -> Sequence[NewArtifact]: ...
-    @property
-    def tags(self) -> Sequence[str]: ...
-    @property
-    def note(self) -> str: ...
-    @property
-    def error_class(self) -> str: ...
-    @property
-    def error_message(self) -> str: ...
-
-
-class NewVote(Protocol):
-    """A vote on its way in; `core.vlm.votes.Vote` has this shape."""
-
-    @property
-    def owner(self) -> str: ...
-    @property
-    def first_run(self) -> str: ...
-    @property
-    def second_run(self) -> str: ...
-    @property
-    def first_model(self) -> str: ...
-    @property
-    def second_model(self) -> str: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def choice(self) -> str: ...
-    @property
-    def blind(self) -> bool: ...
-    @property
-    def set_aside(self) -> str: ...
-    @property
-    def first_length(self) -> int: ...
-    @property
-    def second_length(self) -> int: ...
-    @property
-    def loopback(self) -> bool: ...
-
-
-class NewCall(Protocol):
-    """A question of a data-set run to one model, before anything is asked."""
-
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def item(self) -> str: ...
+__all__ = [
+    "FINISHED",
+    "STATUSES",
+    "ArtifactRecord",
+    "CallCount",
+    "CallRecord",
+    "CallResult",
+    "CountPoint",
+    "EnvironmentRecord",
+    "Facets",
+    "KeptPicture",
+    "LatencyPoint",
+    "MetricRecord",
+    "NewArtifact",
+    "NewCall",
+    "NewEnvironment",
+    "NewInput",
+    "NewMetric",
+    "NewPicture",
+    "NewRun",
+    "NewVote",
+    "PictureRecord",
+    "RunFilter",
+    "RunRecord",
+    "RunSummary",
+    "VectorRecord",
+    "VoteRecord",
+    "VoteTally",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +118,9 @@ class RunSummary:
     shared: bool
     picture_sha256: str | None
     """Digest of the first input picture."""
+    error_class: str = ""
+    deleted: datetime | None = None
+    """When it went into the bin; None for one that did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,55 +257,3 @@ class CallResult:
     error_class: str
     metrics: Mapping[str, float]
     """Those that were asked for and measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs. Every field narrows; the empty filter is all runs of everybody.
-
-    `owner` is a visitor's id: with it set, only that visitor's own runs are seen. `since` is inclusive,
-    `until` exclusive.
-    """
-
-    owner: str | None = None
-    kinds: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    """Runs that carry any of these."""
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """What a set of runs consists of: each value with the number of its runs, most frequent first."""
-
-    kinds: Mapping[str, int]
-    models: Mapping[str, int]
-    statuses: Mapping[str, int]
-    devices: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class CountPoint:
-    """How many runs of a model began within a bucket of time."""
-
-    time: datetime
-    """Begin of the bucket."""
-    model_id: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyPoint:
-    """How long the successful runs of a model took within a bucket of time."""
-
-    time: datetime
-    """Begin of the bucket."""
-    model_id: str
-    count: int
-    median_ms: float
-    p90_ms: float
-    """Nearest rank: the smallest duration that at least 90 % of the runs did not exceed."""

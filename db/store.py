@@ -37,13 +37,14 @@ from db.records import (
     VoteTally,
 )
 from db.rows import artifact_rows, clean_json, clean_text, metric_rows, outcome_row
+from db.store_history import HistoryStore
 from db.writing import RunWriter
 
 CHUNK = 1_000
 """Most ids in one statement; both databases bound the number of parameters."""
 
 
-class Store:
+class Store(HistoryStore):
     """Every run that was, in one SQLite file or PostgreSQL database.
 
     What is guaranteed:
