@@ -43,6 +43,9 @@ UNUSED: dict[type[Base], ColumnElement[bool]] = {
 """Of each table whose rows are shared, which ones nothing refers to; images refer to bytes."""
 
 
+REMEMBERED = 64
+"""Pictures: as many as a data-set run asks about at once."""
+
 Then = Callable[[Connection, str], None]
 """What else is done in the transaction that inserts a run, given its id."""
 
@@ -93,12 +96,13 @@ def blobs_of(rows: Sequence[Row], artifacts: Sequence[NewArtifact]) -> dict[str,
 
 
 class RunWriter:
-    """Puts new runs in. Remembers the ids of environments, which nearly every run shares."""
+    """Puts new runs in. Remembers the ids of environments and the pictures that runs lately shared."""
 
     def __init__(self, database: Transactions, *, keep_pictures: bool) -> None:
         self._database = database
         self._keep_pictures = keep_pictures
         self._environments: dict[str, int] = {}
+        self._stored: tuple[str, ...] = ()
 
     def insert(self, run: NewRun, status: str, then: Then = nothing) -> str:
         """Insert a run in one transaction, in which `then` is done too, and return its id."""
@@ -111,11 +115,16 @@ class RunWriter:
         return str(rows.run["id"])
 
     def _prepare_images(self, rows: RunRows) -> dict[str, Row]:
-        """Make the thumbnails of new pictures now, so that nobody waits for them behind the write lock."""
-        if not rows.pictures:
+        """Make the thumbnails of new pictures now, so that nobody waits for them behind the write lock.
+
+        One that was stored lately is taken to be there; where it was deleted since, its row is made behind
+        the lock.
+        """
+        unsure = {digest: rows.pictures[digest] for digest in rows.pictures.keys() - set(self._stored)}
+        if not unsure:
             return {}
         with self._database.read() as connection:
-            due = due_pictures(connection, rows.pictures, keep=self._keep_pictures)
+            due = due_pictures(connection, unsure, keep=self._keep_pictures)
         return {picture.sha256: self._image_row(picture) for picture in due}
 
     def _image_row(self, picture: NewPicture) -> Row:
@@ -132,6 +141,8 @@ class RunWriter:
             insert_run(connection, rows, environment_id)
             then(connection, rows.run["id"])
         self._environments[rows.environment["digest"]] = environment_id
+        fresh = rows.pictures.keys() - set(self._stored)
+        self._stored = (*self._stored, *fresh)[-REMEMBERED:]
 
 
 def due_pictures(connection: Connection, pictures: dict[str, NewPicture], *, keep: bool) -> list[NewPicture]:

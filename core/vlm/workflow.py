@@ -6,7 +6,7 @@ An answer is a run that is `ok`, with its text as `answer.txt`. Everything else 
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +19,7 @@ from core.vlm.addresses import Addresses
 from core.vlm.asking import ask
 from core.vlm.base import Answer, Outcome, Provider, Question, Reply, TextSink
 from core.vlm.keys import TITLES, Keys
+from core.vlm.pictures import fit
 from core.vlm.prices import NOTHING_PAID, Cost, cost, price_table
 from core.vlm.providers import LOCAL, NAMES, open_provider
 from core.vlm.scoring import Scored, score
@@ -136,6 +137,7 @@ def ask_about(
     timeout_s: float = 60.0,
     comparison: str = "",
     item: ItemRef | None = None,
+    turn: AbstractContextManager[None] | None = None,
 ) -> Asked:
     """Ask a model about a picture, score what it says, and leave one run, whatever became of it.
 
@@ -146,6 +148,7 @@ def ask_about(
         on_text, on_restart, cancel: As `core.vlm.asking.ask`.
         comparison: What runs that belong together share; empty for a run of its own.
         item: The item of a data-set run.
+        turn: Entered while the model is asked, and no longer.
 
     Raises:
         InputError: The model's name or the question is of no use; nothing is stored then.
@@ -155,15 +158,18 @@ def ask_about(
     name, model = split(model_id)
     question = Question(image, prompt, max_tokens=max_tokens, timeout_s=timeout_s)
     provider = providers.open(name)
-    answer = ask(
-        provider,
-        model,
-        question,
-        on_text=on_text,
-        on_restart=on_restart,
-        cancel=cancel,
-        max_attempts=1 if name in LOCAL else ATTEMPTS,
-    )
+    if name not in LOCAL:
+        fit(image, name)  # made now, and kept: not in the time that a model is asked
+    with turn or nullcontext():
+        answer = ask(
+            provider,
+            model,
+            question,
+            on_text=on_text,
+            on_restart=on_restart,
+            cancel=cancel,
+            max_attempts=1 if name in LOCAL else ATTEMPTS,
+        )
     is_answer = answer.outcome is Outcome.OK
     paid = cost_of(name, model, answer.reply)
     scored = score(task, answer.text, references) if is_answer else None

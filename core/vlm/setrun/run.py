@@ -1,11 +1,14 @@
 """The engine of a data-set run: threads with a limit for each provider, and a ledger that outlives them.
 
-    claim -> picture -> hold the most it may cost -> ask -> run and "done" in one transaction -> charge
+    claim -> picture -> a turn, for which the most it may cost is held -> ask -> run and "done" -> charge
+
+A provider is asked as many questions at once as its limit says, and has a place for each; a few threads more
+prepare the next ones and write down the last ones meanwhile.
 
 One parent run of kind `vlm-set` holds the plan; each call is a row of the ledger and, when done, a run of
 kind `vlm`. A call that is done is never made again. A process that is killed leaves its calls claimed;
 whoever resumes opens them again, so that **what was under way at the kill, and only that, may be paid
-twice**: at most as many calls as may be under way at once. The budget knows: the most that claimed calls may
+twice**: at most as many calls as threads may have claimed. The budget knows: the most that claimed calls may
 have cost is charged before a resumed run begins.
 """
 
@@ -30,6 +33,7 @@ from core.vlm.setrun.gallery import Gallery
 from core.vlm.setrun.ledger import Claimed, Ledger
 from core.vlm.setrun.plan import Plan, lane_of, provider_of
 from core.vlm.setrun.progress import ENDED, Phase, Progress
+from core.vlm.setrun.turns import NoTurn, Turn, Turns
 from core.vlm.workflow import ItemRef, Providers, ask_about
 
 KIND = "vlm-set"
@@ -41,8 +45,8 @@ CLAIM = 4
 """Most calls that a provider's threads claim at once."""
 ATTEMPTS = 3
 """Most attempts of a call."""
-LOOK_EVERY_S = 0.05
-"""How often a thread looks whether the budget has room again."""
+SPARE = 4
+"""For one thread that prepares and writes down, so many ask a remote provider; at least two do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,10 @@ class SetRun:
         self._state = threading.Lock()
         self._going, self._stop, self._cancel = threading.Event(), threading.Event(), threading.Event()
         self._going.set()
+        self._turns = Turns(plan.lanes(), self.budget, self._going, self._stop)
         self._phase, self._message = Phase.RUNNING, ""
         self._error: BaseException | None = None
         self._worked_s, self._since, self._done_before = 0.0, time.perf_counter(), counts["done"]
-        self._under_way = 0
 
     @classmethod
     def begin(
@@ -205,7 +209,7 @@ class SetRun:
                 total,
                 done,
                 self._counts["failed"],
-                self._under_way,
+                self._turns.under_way,
                 self.budget.spending,
                 elapsed,
                 left,
@@ -229,7 +233,7 @@ class SetRun:
         threads = [
             threading.Thread(target=self._lane, args=(lane,), name=f"{lane} {number}", daemon=True)
             for lane, limit in self.plan.lanes().items()
-            for number in range(limit)
+            for number in range(limit + max(2, limit // SPARE))
         ]
         for thread in threads:
             thread.start()
@@ -285,8 +289,7 @@ class SetRun:
 
     def _next(self, lane: str) -> Claimed | None:
         """Return the next call of a provider; None where there is none, or the run has ended."""
-        while not self._going.wait(1.0):
-            pass
+        self._turns.wait_for_going()
         with self._locks[lane]:
             if self._stop.is_set():
                 return None
@@ -308,12 +311,8 @@ class SetRun:
         price = price_of(call.model_id, self._prices, datetime.now(UTC).date())
         size = (image.width, image.height)
         most = most_usd(call.model_id, price, prompt, size, self.plan.max_tokens)
-        held = None if most is None else most * ATTEMPTS
-        if not self._hold(held):
-            return
         sink = CallSink(self._ledger, self.set_id, call.position, most)
-        with self._state:
-            self._under_way += 1
+        turn = Turn(lane_of(call.model_id), None if most is None else most * ATTEMPTS)
         try:
             ask_about(
                 image,
@@ -327,28 +326,23 @@ class SetRun:
                 cancel=self._cancel,
                 item=ItemRef(self.set_id, item.id),
                 max_tokens=self.plan.max_tokens,
+                turn=self._turns.take(turn),
             )
+        except NoTurn as reason:
+            if reason.room is not None:
+                self._end(Phase.BUDGET, _no_room(reason.room, self.plan, turn.most_usd))
         finally:
-            self.budget.settle(held, sink.charged if sink.status else held)
-            with self._state:
-                self._under_way -= 1
+            if turn.begun:
+                self._settle(turn, sink)
+
+    def _settle(self, turn: Turn, sink: CallSink) -> None:
+        """Charge a call and count it; what broke before there was a run is charged the most."""
+        self.budget.settle(turn.most_usd, sink.charged if sink.status else turn.most_usd)
         if sink.status == "cancelled":
             with self._state:
                 self._lost += Lost(1, sink.charged or 0.0)
-        else:
+        elif sink.status:
             self._count("ok" if sink.status == "ok" else "failed")
-
-    def _hold(self, most: float | None) -> bool:
-        """Hold the most that a call may cost, waiting for room; False where the run has ended."""
-        while not self._stop.is_set():
-            room = self.budget.reserve(most)
-            if room is Room.YES:
-                return True
-            if room is not Room.LATER:
-                self._end(Phase.BUDGET, _no_room(room, self.plan, most))
-                return False
-            self._stop.wait(LOOK_EVERY_S)
-        return False
 
     def _count(self, what: str) -> None:
         with self._state:

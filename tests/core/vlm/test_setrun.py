@@ -265,6 +265,7 @@ def test_a_killed_process_resumes_exactly(server: VlmServer, store: Store, provi
     assert len(rows) == 80 == len({row.run_id for row in rows})
     assert set(Counter((row.model_id, row.item) for row in rows).values()) == {1}
     assert len(server.requests) == asked + 80 - before
-    assert asked - before <= 6  # under way at the kill, and only those, were asked twice
+    threads = 2 * (3 + 2)  # of two providers: that ask three at once, and two to prepare and write down
+    assert asked - before <= threads  # under way at the kill, and only those, were asked twice
     lost = {metric.name: metric.value for metric in store.run(set_id, OWNER).metrics}[LOST_CALLS]
-    assert asked - before <= lost <= 6 + 8
+    assert asked - before <= lost <= threads + 8

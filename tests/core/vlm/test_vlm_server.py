@@ -418,7 +418,9 @@ def test_it_is_told_the_truth_of_scenes(vlm_server: VlmServer) -> None:
 
 
 def test_it_is_right_as_often_as_its_name_says_and_always_about_the_same() -> None:
-    asks = [Ask("truth-0.8", f"How many in row {row}?", "digest", "key", 0, "seven") for row in range(1000)]
+    prompts = [f"How many in row {row}?" for row in range(1000)]
+    taught = {("", prompt): "seven" for prompt in prompts}
+    asks = [Ask("truth-0.8", prompt, None, "key", 0, taught) for prompt in prompts]
     answers = ["".join(step.pieces) for step in map(step_for, asks) if isinstance(step, Reply)]
     assert 750 <= answers.count("seven") <= 850 and set(answers) == {"seven", UNSURE}
     again = [replace(ask, earlier=9, key_digest="other") for ask in asks]

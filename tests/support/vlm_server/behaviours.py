@@ -2,9 +2,12 @@
 
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
+
+from tests.support.vlm_server.requests import Picture
 
 Ending = Literal["whole", "cut", "hang", "junk", "error"]
 """How a reply that has begun ends. `cut`: hung up after the first piece. `hang`: nothing more after it, with
@@ -63,16 +66,20 @@ class Ask:
     model: str
     """As asked, ORG/ included; the seed of `truth-P` is in it."""
     prompt: str
-    picture_digest: str
-    """SHA-256 of its pixels; empty without a picture."""
+    picture: Picture | None
     key_digest: str
     earlier: int
     """How many requests for this model came before with the same key."""
-    known: str | None
-    """The right answer, where the server was told it."""
+    taught: Mapping[tuple[str, str], str]
+    """The right answers that the server was told, by the digest of a picture and the prompt."""
     wants_usage: bool = False
     """Whether a stream is to end with the tokens; only OpenAI has to be asked for them."""
     has_temperature: bool = False
+
+    @property
+    def picture_digest(self) -> str:
+        """SHA-256 of its pixels; empty without a picture."""
+        return self.picture.digest if self.picture else ""
 
 
 Step = Reply | Failure | Page | Silence
@@ -184,10 +191,11 @@ def _by_request(name: str, ask: Ask) -> Step | None:
 
 
 def _truth(chance: float, ask: Ask) -> str:
-    if ask.known is None:
+    known = ask.taught.get((ask.picture_digest, ask.prompt.strip()))
+    if known is None:
         return UNSURE
     seed = "\n".join((ask.model, ask.prompt, ask.picture_digest))
-    return ask.known if random.Random(seed).random() < chance else UNSURE
+    return known if random.Random(seed).random() < chance else UNSURE
 
 
 @lru_cache(maxsize=4096)
@@ -200,7 +208,7 @@ def counts(reply: Reply, ask: Ask) -> dict[str, int]:
     """Return the tokens of a request and its reply: text, image, cached, answer and thoughts."""
     return {
         "text": tokens_of(ask.prompt),
-        "image": IMAGE_TOKENS if ask.picture_digest else 0,
+        "image": IMAGE_TOKENS if ask.picture else 0,
         "cached": reply.cached_tokens,
         "answer": sum(tokens_of(piece) for piece in reply.pieces),
         "thoughts": reply.reasoning_tokens,

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,47 @@ from PIL import Image, UnidentifiedImageError
 _DATA_URL = re.compile(r"data:([\w/+.-]+);base64,(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
-    """A picture that came with a request."""
+    """A picture that came with a request; looked into only when somebody asks what it shows."""
 
     media_type: str
     """As the request says."""
-    nbytes: int
-    width: int
-    """Pixels; 0 where it is no picture."""
-    height: int
-    digest: str
-    """SHA-256 of its RGB pixels, so the same for every lossless format."""
+    text: str
+    """Its file, in base64."""
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._data)
+
+    @cached_property
+    def _data(self) -> bytes:
+        try:
+            return base64.b64decode(self.text)
+        except binascii.Error:
+            return b""
+
+    @cached_property
+    def _rgb(self) -> np.ndarray | None:
+        try:
+            with Image.open(io.BytesIO(self._data)) as image:
+                return np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError):
+            return None
+
+    @property
+    def width(self) -> int:
+        """Pixels; 0 where it is no picture."""
+        return 0 if self._rgb is None else self._rgb.shape[1]
+
+    @property
+    def height(self) -> int:
+        return 0 if self._rgb is None else self._rgb.shape[0]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its RGB pixels, so the same for every lossless format."""
+        return "unreadable" if self._rgb is None else pixel_digest(self._rgb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +119,7 @@ def read_gemini(model: str, stream: bool, body: dict[str, Any]) -> Sent:
 def _blob(blob: dict[str, Any]) -> Picture:
     kind = blob.get("mimeType") or blob.get("mime_type") or ""
     # The service takes both base64 alphabets.
-    return _picture(kind, str(blob.get("data", "")).replace("-", "+").replace("_", "/"))
+    return Picture(kind, str(blob.get("data", "")).replace("-", "+").replace("_", "/"))
 
 
 def read_chat(body: dict[str, Any]) -> Sent:
@@ -100,22 +130,12 @@ def read_chat(body: dict[str, Any]) -> Sent:
     prompt += "".join(part.get("text", "") for part in parts)
     urls = [part["image_url"]["url"] for part in parts if part.get("type") == "image_url"]
     found = _DATA_URL.fullmatch(urls[0]) if urls else None
-    picture = _picture(found[1], found[2]) if found else None
+    picture = Picture(found[1], found[2]) if found else None
     return Sent(body.get("model", ""), bool(body.get("stream")), prompt, picture, _without(body, "messages"))
 
 
 def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key != name}
-
-
-def _picture(media_type: str, text: str) -> Picture:
-    try:
-        data = base64.b64decode(text)
-        with Image.open(io.BytesIO(data)) as image:
-            rgb = np.asarray(image.convert("RGB"))
-    except (binascii.Error, UnidentifiedImageError, OSError):
-        return Picture(media_type, len(text), 0, 0, "unreadable")
-    return Picture(media_type, len(data), rgb.shape[1], rgb.shape[0], pixel_digest(rgb))
 
 
 def pixel_digest(rgb: np.ndarray) -> str:

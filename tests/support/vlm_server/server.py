@@ -104,17 +104,24 @@ class VlmServer(ThreadingHTTPServer):
 
     def take(self, service: str, path: str, key: str, sent: Sent) -> tuple[Seen, Ask]:
         """Record a request and say what it wants."""
-        digest, pixels = key_digest(key), sent.picture.digest if sent.picture else ""
+        digest = key_digest(key)
         with self._lock:
             seen = Seen(len(self._seen) + 1, service, path, digest, time.monotonic(), sent)
             self._seen.append(seen)
             asked = (service, digest, sent.model)
-            earlier, known = self._asked[asked], self._answers.get((pixels, sent.prompt.strip()))
+            earlier = self._asked[asked]
             self._asked[asked] += 1
         wants_usage = bool((sent.options.get("stream_options") or {}).get("include_usage"))
         has_temperature = "temperature" in {**sent.options, **(sent.options.get("generationConfig") or {})}
         return seen, Ask(
-            sent.model, sent.prompt, pixels, digest, earlier, known, wants_usage, has_temperature
+            sent.model,
+            sent.prompt,
+            sent.picture,
+            digest,
+            earlier,
+            self._answers,
+            wants_usage,
+            has_temperature,
         )
 
     def begin(self) -> None:
