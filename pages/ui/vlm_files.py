@@ -92,7 +92,7 @@ def command(comparison: Comparison) -> str:
     parts += [f"--model {quote(model)}" for model in comparison.models]
     parts += [f"--task {put.task}", f"--prompt {quote(put.prompt)}"]
     parts += [f"--reference {quote(reference)}" for reference in put.references]
-    return " ".join([*parts, "--json"])
+    return " ".join([*parts, f"--max-tokens {put.max_tokens}", "--json"])
 
 
 def python_script(comparison: Comparison) -> str:

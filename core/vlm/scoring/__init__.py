@@ -14,7 +14,7 @@ from dataclasses import replace
 from core.vlm.scoring.answers import score_answer
 from core.vlm.scoring.captions import score_caption
 from core.vlm.scoring.objects import score_objects
-from core.vlm.scoring.reading import LIMIT
+from core.vlm.scoring.reading import LIMIT, spoken
 from core.vlm.scoring.text import score_text
 from core.vlm.scoring.values import ObjectMatch, Scored, Value
 from core.vlm.tasks import task_named
@@ -37,7 +37,8 @@ def score(task: str, answer: str, references: Sequence[str]) -> Scored | None:
 
     Args:
         task: One of `core.vlm.tasks.TASKS`.
-        answer: What the model said, as it is; only an answer whose outcome is `OK` should be scored.
+        answer: What the model said, as it is, its thinking included; only an answer whose outcome is `OK`
+            should be scored.
         references: What is true. Of several the best counts, but for `objects`, where they are all the
             objects there are.
 
@@ -50,7 +51,7 @@ def score(task: str, answer: str, references: Sequence[str]) -> Scored | None:
     kept = [reference[:LIMIT] for reference in references if reference.strip()]
     if not task_named(task).scored or not kept:
         return None
-    answer = answer.strip()
+    answer = spoken(answer)
     scored = _SCORERS[task](answer, kept)
     if len(answer) <= LIMIT:
         return scored

@@ -14,6 +14,7 @@ LIMIT = 10_000
 MAX_ITEMS = 200
 """Most items that are read from a list."""
 
+_THOUGHTS = re.compile(r"\A(?:.*?</think(?:ing)?>|\s*<think(?:ing)?>.*)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(")?(\s*:)?', re.DOTALL)
 _BULLET = re.compile(r"^[ \t]*(?:[-*+•·‣–—]|\(?\d{1,3}[.)、:]|\(?[a-zA-Z]\))[ \t]+(\S.*)$", re.MULTILINE)
@@ -38,6 +39,14 @@ _NO_THING = re.compile(
 )
 _NAME_KEYS = ("name", "label", "object", "class", "shape", "item", "text", "title")
 _ANSWER_KEYS = ("answer", "text", "word", "caption", "result", "value", "description", "output", "response")
+
+
+def spoken(text: str) -> str:
+    """Return an answer without the thinking that some models write out before it, in `<think>` or behind it.
+
+    Thinking that does not end leaves nothing.
+    """
+    return _THOUGHTS.sub("", text, count=1).strip()
 
 
 def tidy(text: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.vlm.judge import read_ruling
 from core.vlm.scoring import score
-from core.vlm.scoring.reading import LIMIT, MAX_ITEMS, listed, plain_answer, words_of
+from core.vlm.scoring.reading import LIMIT, MAX_ITEMS, listed, plain_answer, spoken, words_of
 from core.vlm.scoring.words import noun_phrase, nouns_in, singular
 from core.vlm.tasks import TASKS
 
@@ -327,3 +327,25 @@ def test_a_reference_said_word_for_word_is_right(references: list[str]) -> None:
         if scored is not None and said.strip():
             assert scored.right
             assert scored.main_value.value == (0 if task == "ocr" else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a star", "a star"),
+        ("<think>a circle? no</think>\n\na star", "a star"),
+        ("  <Thinking>a circle?</thinking>a star", "a star"),
+        ("a circle? no, wait</think>\na star", "a star"),
+        ("<think>a circle, and", ""),
+        ("<think>one</think>two</think>three", "two</think>three"),
+        ("a star <think>or not</think> b", "b"),
+        ("I think it is a star", "I think it is a star"),
+    ],
+)
+def test_what_is_thought_is_not_said(text: str, left: str) -> None:
+    assert spoken(text) == left
+
+
+def test_only_what_is_said_is_scored() -> None:
+    thought = "<think>" + "circle, square, " * 2_000 + "</think>"
+    assert score("objects", f"{thought}star", ["star"]) == score("objects", "star", ["star"])
