@@ -38,6 +38,9 @@ class StoreError(Exception):
         remedy: One sentence: how to mend it. Shown after the message.
     """
 
+    passes = False
+    """Whether the same may succeed a little later, with nobody doing anything here."""
+
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
@@ -47,6 +50,8 @@ class StoreError(Exception):
 class StoreUnavailableError(StoreError):
     """The server or the file cannot be reached."""
 
+    passes = True
+
 
 class StoreReadOnlyError(StoreError):
     """The store can be read and not written."""
@@ -54,6 +59,8 @@ class StoreReadOnlyError(StoreError):
 
 class StoreLockedError(StoreError):
     """Somebody else held the store for longer than a writer waits."""
+
+    passes = True
 
 
 class StoreFullError(StoreError):
@@ -74,6 +81,8 @@ class StoreDamagedError(StoreError):
 
 class StaleReferenceError(StoreError):
     """Somebody deleted what a new row refers to; nothing was written."""
+
+    passes = True
 
 
 class InvalidRunError(StoreError, ValueError):
