@@ -1,0 +1,1 @@
+"""Models measured: their time, memory, size and accuracy, one worker process each."""
