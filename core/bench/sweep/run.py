@@ -1,0 +1,331 @@
+"""The engine of a sweep: one thread that claims cells, gives them to a crew, and writes down what comes back.
+
+    claim -> crew -> run and "done" in one transaction
+
+One parent run of kind `sweep` holds the plan; each cell is a row of the ledger and, when done, a run. Only
+this thread writes, wherever cells are measured. A cell that is done is never measured again, and takes no
+second run. A process that is killed leaves its cells claimed; whoever resumes opens them, so that what was
+under way, and only that, is measured anew.
+
+A store that is gone for a while is waited for, with the results in hand. One that is full or broken ends the
+sweep; it can be resumed.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from queue import SimpleQueue
+from typing import Self, TypeVar
+
+from core.bench.sweep.crew import Where
+from core.bench.sweep.place import Measured, failed_run
+from core.bench.sweep.plan import Measure, SweepPlan
+from core.bench.sweep.progress import ENDED, Pace, Phase, Progress
+from core.environment import describe_environment
+from core.errors import InputError, VisionBenchError
+from core.ledger import Claimed, Ledger
+from core.runs import Metric, RunDraft
+
+KIND = "sweep"
+PATIENCE_S = 120.0
+"""How long a store that cannot be reached is waited for."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+
+T = TypeVar("T")
+Arrival = tuple[Claimed, "Future[Measured]"]
+
+
+class SweepRun:
+    """A sweep of this process: `begin` or `resume` it, then `work`, here or in another thread.
+
+    Safe to be paused, cancelled and looked at from other threads while it works.
+
+    Args:
+        patience_s: How long a store that cannot be reached is waited for.
+    """
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        set_id: str,
+        *,
+        where: Where,
+        measure: Measure,
+        ledger: Ledger,
+        owner: str,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.plan, self.set_id = plan, set_id
+        self._where, self._measure, self._ledger, self._owner = where, measure, ledger, owner
+        self._patience_s = patience_s
+        self._counts, self._pace = _counted(ledger, set_id, owner)
+        self._under_way: dict[int, Claimed] = {}
+        self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
+        self._state, self._stop = threading.Lock(), threading.Event()
+        self._phase, self._message = Phase.RUNNING, ""
+        self._worked_s, self._since = 0.0, time.perf_counter()
+        self._closed = False
+
+    @classmethod
+    def begin(
+        cls,
+        plan: SweepPlan,
+        *,
+        where: Where,
+        measure: Measure,
+        ledger: Ledger,
+        owner: str,
+        patience_s: float = PATIENCE_S,
+    ) -> Self:
+        """Write down a new sweep and all its cells; nothing is measured yet.
+
+        Raises:
+            SetupError: A package is missing.
+        """
+        where.check()
+        set_id = ledger.start(_parent(plan, owner, where))
+        ledger.plan_calls(set_id, list(plan.cells()))
+        return cls(
+            plan,
+            set_id,
+            where=where,
+            measure=measure,
+            ledger=ledger,
+            owner=owner,
+            patience_s=patience_s,
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        set_id: str,
+        *,
+        where: Where,
+        measure: Measure,
+        ledger: Ledger,
+        owner: str,
+        before: "SweepRun | None" = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Self:
+        """Go on with a sweep that was interrupted or cancelled, or that failed.
+
+        Args:
+            where: May be elsewhere than before.
+            before: The same sweep as it ended in this process: the store may have refused that end.
+
+        Raises:
+            InputError: It is no sweep.
+            SetupError: As `begin`.
+        """
+        where.check()
+        kept = ledger.run(set_id, owner)
+        if kept.kind != KIND:
+            raise InputError(f"The run {set_id} is no sweep.", f"Name one of kind {KIND}.")
+        if before is not None:
+            before.close()
+        ledger.reopen(set_id, owner)
+        ledger.release_claims(set_id)
+        return cls(
+            SweepPlan.from_json(kept.parameters),
+            set_id,
+            where=where,
+            measure=measure,
+            ledger=ledger,
+            owner=owner,
+            patience_s=patience_s,
+        )
+
+    # For whoever watches
+
+    def pause(self) -> None:
+        """Let the cells under way come to their end and begin no other."""
+        with self._state:
+            if self._phase in (Phase.RUNNING, Phase.WAITING):
+                self._worked_s, self._phase, self._message = self._elapsed(), Phase.PAUSED, ""
+
+    def go_on(self) -> None:
+        """End a pause."""
+        with self._state:
+            if self._phase is Phase.PAUSED:
+                self._since, self._phase = time.perf_counter(), Phase.RUNNING
+        self._arrivals.put(None)
+
+    def cancel(self) -> None:
+        """Break off the cells under way and begin no other. The sweep can be resumed later."""
+        self._end(Phase.CANCELLED, "It was cancelled.")
+
+    @property
+    def progress(self) -> Progress:
+        """Where the sweep stands."""
+        with self._state:
+            elapsed_s = self._elapsed()
+            return Progress(
+                self.set_id,
+                self._phase,
+                self.plan.count,
+                self._counts["done"],
+                self._counts["failed"],
+                len(self._under_way),
+                elapsed_s,
+                self._pace.left_s(elapsed_s),
+                self._message,
+            )
+
+    def _elapsed(self) -> float:
+        """Return the seconds worked; `_state` is held."""
+        if self._phase in (Phase.RUNNING, Phase.WAITING):
+            return self._worked_s + time.perf_counter() - self._since
+        return self._worked_s
+
+    # The work
+
+    def work(self) -> Progress:
+        """Measure the cells, until all are done or something ends the sweep; return how it ended.
+
+        Raises:
+            VisionBenchError, StoreError: What broke here; what became of a cell is a row and never raised.
+        """
+        try:
+            self._measure_all()
+            self._end(Phase.DONE, "")
+            self._patiently(self.close)
+        except BaseException as error:
+            remedy = getattr(error, "remedy", "")
+            self._end(Phase.FAILED, f"{getattr(error, 'message', str(error))} {remedy}".strip())
+            with suppress(Exception):  # the store may be what failed: the next start, or `resume`, closes it
+                self.close()
+            raise
+        return self.progress
+
+    def close(self) -> None:
+        """Write down how the sweep ended, once; does nothing before its end.
+
+        Raises:
+            StoreError: The store refuses; it may be tried again.
+        """
+        ended = self.progress
+        if self._closed or ended.phase not in ENDED:
+            return
+        self._ledger.release_claims(self.set_id)
+        status = {Phase.DONE: "ok", Phase.CANCELLED: "cancelled"}.get(ended.phase, "failed")
+        with suppress(ValueError):  # written before the connection was lost
+            self._ledger.finish(
+                self.set_id,
+                status=status,
+                duration_ms=ended.elapsed_s * 1000,
+                metrics=[Metric("cells_done", ended.done), Metric("cells_failed", ended.failed)],
+                error_class="" if status == "ok" else ended.phase.name.title(),
+                error_message=ended.message,
+            )
+        self._closed = True
+
+    def _measure_all(self) -> None:
+        crew = self._where.open(self._measure, self.plan.deadline_s)
+        try:
+            more = True
+            while not self._stop.is_set():
+                if more and self._phase is Phase.RUNNING and (room := crew.width - len(self._under_way)) > 0:
+                    claimed = self._patiently(partial(self._ledger.claim_calls, self.set_id, room))
+                    more = len(claimed) == room
+                    for cell in claimed:
+                        self._under_way[cell.position] = cell
+                        crew.submit(cell.model_id, cell.item).add_done_callback(partial(self._arrive, cell))
+                if not more and not self._under_way:
+                    return
+                if (arrival := self._arrivals.get()) is not None and not self._stop.is_set():
+                    self._take(*arrival)
+        finally:
+            crew.close()
+            self._under_way.clear()
+
+    def _arrive(self, cell: Claimed, future: "Future[Measured]") -> None:
+        self._arrivals.put((cell, future))
+
+    def _take(self, cell: Claimed, future: "Future[Measured]") -> None:
+        """Write down what a cell came to."""
+        measured = future.result()
+        run = replace(
+            measured.run,
+            owner=self._owner,
+            parameters={**measured.run.parameters, "sweep": self.set_id},
+        )
+        status = self._record(cell, run)
+        with self._state:
+            del self._under_way[cell.position]
+            self._counts["done"] += 1
+            self._counts["failed"] += status != "ok"
+            self._pace.add(cell.model_id, measured.seconds)
+
+    def _record(self, cell: Claimed, run: RunDraft) -> str:
+        """Keep a cell's run and mark the cell as done; return the status that was kept."""
+        try:
+            self._finish(cell, run)
+            return run.status
+        except ValueError as error:
+            left = self._patiently(partial(self._ledger.open_calls, self.set_id))
+            if cell.position not in {other.position for other in left}:
+                return run.status  # kept before the connection was lost, or by somebody else
+            refused = failed_run(cell.model_id, cell.item, type(error).__name__, str(error))
+        refused = replace(refused, owner=self._owner, parameters={"cell": cell.item, "sweep": self.set_id})
+        self._finish(cell, refused)
+        return refused.status
+
+    def _finish(self, cell: Claimed, run: RunDraft) -> None:
+        self._patiently(partial(self._ledger.finish_call, self.set_id, cell.position, run))
+
+    def _patiently(self, use: Callable[[], T]) -> T:
+        """Use the store; while it cannot be reached, wait and try again.
+
+        Raises:
+            StoreError: It refuses, or is still gone when patience ends.
+        """
+        wait_s, until = FIRST_WAIT_S, time.monotonic() + self._patience_s
+        while True:
+            try:
+                result = use()
+            except Exception as error:
+                if not getattr(error, "passes", False) or time.monotonic() > until:
+                    raise
+                self._wait_for_store(Phase.WAITING, f"{error} It is tried again.")
+                time.sleep(wait_s) if self._stop.is_set() else self._stop.wait(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            else:
+                self._wait_for_store(Phase.RUNNING, "")
+                return result
+
+    def _wait_for_store(self, phase: Phase, message: str) -> None:
+        with self._state:
+            if self._phase in (Phase.RUNNING, Phase.WAITING):
+                self._phase, self._message = phase, message
+
+    def _end(self, phase: Phase, message: str) -> None:
+        with self._state:
+            if self._phase not in ENDED:
+                self._worked_s = self._elapsed()
+                self._phase, self._message = phase, message
+        self._stop.set()
+        self._arrivals.put(None)
+
+
+def _parent(plan: SweepPlan, owner: str, where: Where) -> RunDraft:
+    name = plan.models[0] if len(plan.models) == 1 else f"{len(plan.models)} models"
+    environment = describe_environment("cpu", "")
+    return RunDraft(KIND, name, "", environment, owner, parameters=plan.to_json() | {"where": str(where)})
+
+
+def _counted(ledger: Ledger, set_id: str, owner: str) -> tuple[Counter[str], Pace]:
+    """Return how many cells are done and failed, and the pace of the open ones."""
+    counts: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for row in ledger.call_counts(set_id, owner):
+        if row.state == "done":
+            counts["done"] += row.count
+            counts["failed"] += row.count if row.status != "ok" else 0
+        else:
+            left[row.model_id] += row.count
+    return counts, Pace(left)
