@@ -1,27 +1,55 @@
-"""History: every run, filtered, charted, opened again, exported or deleted."""
+"""History: every run, filtered, charted, compared, opened again, exported or deleted."""
+
+from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui import history as ui
+from db.records import RunFilter
+from pages.ui import history_state
 from pages.ui.errors import page_errors
+from pages.ui.history_charts import charts
+from pages.ui.history_compare import comparison
+from pages.ui.history_details import details
+from pages.ui.history_export import export
+from pages.ui.history_filters import filters, nothing_found, summary
+from pages.ui.history_links import bin_toggle, link, view_name
+from pages.ui.history_table import point_line, runs_list
 from pages.ui.layout import page_head
+from pages.ui.session import store, visitor
 
 page_head(
     "History",
     "What ran here, how long it took, and how to get back to it.",
     "Every result of every page is one run: its picture, model, parameters, times, environment and, when it "
-    "failed, why. Failed runs are kept as failures and never counted in latencies. "
-    "Select a row to see all of it and to open it again. Times are in your browser's time zone.",
+    "failed, why. Failed runs are kept as failures and never counted in durations. Click a point of a chart "
+    "to list the runs behind it; select runs in the table to open, compare, tag or delete them. Times are in "
+    "your browser's time zone unless you choose another, and the address bar holds the whole view.",
 )
 
 with page_errors():
-    where = ui.filters()
-    total = ui.totals(where)
-    if total == 0:
-        ui.nothing_found(where)
-        st.stop()
-    ui.charts(where)
-    selected = ui.table(where, total)
-    ui.actions(where, selected, total)
-    if len(selected) == 1:
-        ui.details(selected[0])
+    history_state.arrive()
+    view = history_state.current()
+    where = history_state.filter_of(view)
+    view_name(view)
+    filters(view, where)
+    everything = store().count(RunFilter(owner=visitor(), deleted=view.deleted))
+    found = store().facets(where)
+    if found.total == 0:
+        nothing_found(view, everything)
+    else:
+        summary(view, found, everything)
+    with st.container(horizontal=True, key="history_tools"):
+        link(view)
+        export(where, found.total)
+        bin_toggle(view)
+    if found.total:
+        if not view.deleted:
+            charts(view, where)
+        behind = history_state.behind(where, view.point)
+        total = store().count(behind) if view.point else found.total
+        point_line(view, total)
+        runs_list(view, replace(behind), total)
+    if view.compare:
+        comparison(view)
+    elif view.run:
+        details(view)

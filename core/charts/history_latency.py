@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from core.charts.history_shared import (
     FAINT,
+    GREY,
     MOST_MODELS,
     SPANS,
     Mark,
@@ -21,9 +22,10 @@ from core.charts.history_shared import (
     said_time,
     scale,
     shown_time,
+    ticks,
 )
 
-MOST_BANDS = 4
+MOST_BANDS = 6
 """Most models whose bands are drawn: more would hide each other."""
 MOST_SIGNS = 12
 """Most changes that are marked; the table of changes has all."""
@@ -192,8 +194,10 @@ def latency_figure(info: LatencyInfo) -> go.Figure:
         _add_line(figure, one, info, looks[one.model_id])
     _add_signs(figure, info)
     points = [point for one in drawn for point in one.points if point is not None]
-    kind = scale([value for point in points for value in (point.p25_ms or point.median_ms, point.p75_ms)])
-    figure.update_yaxes(title="duration (ms)", type=kind, rangemode="tozero" if kind == "linear" else None)
+    ends = [value for point in points for value in (point.p25_ms or point.median_ms, point.p75_ms)]
+    kind = scale(ends)
+    figure.update_yaxes(title="duration (ms)", type=kind)
+    figure.update_yaxes(ticks(ends) if kind == "log" else {"rangemode": "tozero"})
     frame_times(figure, [point.time for point in points], info.bucket, info.zone)
     return framed(figure, 380, showlegend=True)
 
@@ -212,7 +216,7 @@ def _add_band(figure: go.Figure, one: Series, info: LatencyInfo, mark: Mark) -> 
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=faint(mark.colour, 0.22),
+            fillcolor=faint(mark.colour, 0.2),
             hoverinfo="skip",
             showlegend=False,
             legendgroup=one.model_id,
@@ -260,8 +264,9 @@ def _add_signs(figure: go.Figure, info: LatencyInfo) -> None:
             y=1,
             yref="paper",
             yanchor="top",
-            text=str(number),
+            text=f"<b>{number}</b>",
             showarrow=False,
-            bgcolor=FAINT,
+            bgcolor=faint(GREY, 0.3),
+            borderpad=2,
             hovertext=f"{sign.what}: {name_of(sign.before)} → {name_of(sign.after)}",
         )

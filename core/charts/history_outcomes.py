@@ -117,7 +117,7 @@ def outcomes_figure(info: OutcomesInfo, titles: Mapping[str, str]) -> go.Figure:
             showarrow=False,
         )
     figure.update_yaxes(range=[len(drawn) - 0.6, -0.85], showticklabels=False, showgrid=False, zeroline=False)
-    figure.update_xaxes(title="share of the runs", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="share of the runs", tickformat=".0%", range=[0, 1], dtick=0.25)
     return framed(figure, 110 + 52 * len(drawn), barmode="stack", bargap=0.55, showlegend=True)
 
 

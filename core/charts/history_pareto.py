@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import plotly.graph_objects as go
 
-from core.charts.history_shared import FAINT, framed, marks, name_of, scale
+from core.charts.history_shared import FAINT, Mark, framed, marks, name_of, scale, ticks
 
 NORMAL_95 = 1.959964
 MOST_NAMES = 14
@@ -103,17 +103,29 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
             hoverinfo="skip",
         )
     looks = marks([spot.model_id for spot in info.spots])
+    middle = _middle(info)
     for spot in info.spots:
-        _add_spot(figure, spot, looks[spot.model_id].colour, looks[spot.model_id].symbol, info)
+        side = "right" if spot.speed <= middle else "left"
+        _add_spot(figure, spot, looks[spot.model_id], side, info)
     kind = scale([spot.speed for spot in info.spots])
-    figure.update_xaxes(title=f"{info.speed}, faster to the left", type=kind)
+    figure.update_xaxes(title=f"{name_of(info.speed)}, faster to the left", type=kind)
+    if kind == "log":
+        figure.update_xaxes(ticks([spot.speed for spot in info.spots]))
     better = "higher" if info.higher_is_better else "lower"
     figure.update_yaxes(title=f"mean {name_of(info.quality)}, {better} is better")
     return framed(figure, 420, showlegend=len(front) > 1 or len(info.spots) > MOST_NAMES)
 
 
-def _add_spot(figure: go.Figure, spot: Spot, colour: str, symbol: str, info: ParetoInfo) -> None:
-    name = name_of(spot.model_id)
+def _middle(info: ParetoInfo) -> float:
+    """Return the middle of the speed axis: names stand towards it."""
+    speeds = [spot.speed for spot in info.spots]
+    if scale(speeds) == "log":
+        return (min(speeds) * max(speeds)) ** 0.5
+    return (min(speeds) + max(speeds)) / 2 if speeds else 0.0
+
+
+def _add_spot(figure: go.Figure, spot: Spot, mark: Mark, side: str, info: ParetoInfo) -> None:
+    name, colour, symbol = name_of(spot.model_id), mark.colour, mark.symbol
     around = "" if spot.half is None else f" ± {spot.half:.3g}"
     figure.add_scatter(
         x=[spot.speed],
@@ -121,7 +133,7 @@ def _add_spot(figure: go.Figure, spot: Spot, colour: str, symbol: str, info: Par
         error_y={"type": "data", "array": [spot.half or 0.0], "color": colour, "thickness": 1.2, "width": 3},
         mode="markers+text" if len(info.spots) <= MOST_NAMES else "markers",
         text=[name.rsplit("/", 1)[-1]],
-        textposition="top center",
+        textposition=f"top {side}",
         cliponaxis=False,
         marker={
             "symbol": symbol if spot.is_best else f"{symbol}-open",

@@ -1,5 +1,6 @@
 """What the charts of the history have in common: names, marks of models, the time axis, the frame."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from html import escape
@@ -110,11 +111,22 @@ def scale(values: Sequence[float]) -> str:
     return "log" if spread else "linear"
 
 
+def ticks(values: Sequence[float]) -> dict[str, Any]:
+    """Return the ticks of a logarithmic axis: 1, 2 and 5 of each power of ten, written out."""
+    seen = [value for value in values if value > 0]
+    if not seen:
+        return {}
+    low, high = math.floor(math.log10(min(seen))), math.ceil(math.log10(max(seen)))
+    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    at = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    return {"tickvals": at, "ticktext": [f"{value:,.6g}" for value in at]}
+
+
 def framed(figure: go.Figure, height: int, **more: Any) -> go.Figure:
     """Give a chart the frame that all have."""
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        margin={"l": 8, "r": 20, "t": 28, "b": 8},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
         hovermode="closest",
         clickmode="event+select",

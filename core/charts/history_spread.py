@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 
 import plotly.graph_objects as go
 
-from core.charts.history_shared import MOST_MODELS, faint, framed, marks, name_of
+from core.charts.history_shared import MOST_MODELS, faint, framed, marks, name_of, ticks
 
-ROW_PX = 74
-HUMP = 0.62
+ROW_PX = 86
+HUMP = 0.48
 """Height of the tallest bin, in rows."""
-NAME_ABOVE = 0.8
+NAME_ABOVE = 0.64
 """From a model's line up to its name, so that a long name takes no width from the distribution."""
 
 
@@ -98,8 +98,9 @@ def spread_figure(info: SpreadInfo) -> go.Figure:
             yanchor="middle",
             showarrow=False,
         )
-    figure.update_yaxes(range=[len(drawn) - 0.6, -1.0], showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(range=[len(drawn) - 0.6, -0.9], showticklabels=False, showgrid=False, zeroline=False)
     figure.update_xaxes(title="duration (ms)", type="log")
+    figure.update_xaxes(ticks([value for one in drawn for value in (one.min_ms or one.p10_ms, one.max_ms)]))
     return framed(figure, 70 + ROW_PX * len(drawn), showlegend=False)
 
 

@@ -19,6 +19,7 @@ PERIODS: dict[str, timedelta | None] = {
 DATES = "dates"
 """The period that two days bound."""
 CHARTS = ("latency", "spread", "pareto", "cost", "outcomes", "calendar")
+WIDTHS = ("hour", "day", "week")
 SORTS = ("time", "kind", "model", "status", "duration", "device")
 LISTS = ("kind", "model", "status", "outcome", "device", "tag", "compare")
 MOST_VALUES = 200
@@ -32,14 +33,13 @@ class Point:
     """A point of a chart that was clicked: the runs behind it. Empty fields do not narrow."""
 
     model: str = ""
-    kind: str = ""
     outcome: str = ""
     since: datetime | None = None
     until: datetime | None = None
     low: float | None = None
-    """Least value, inclusive, of the metric that the chart shows."""
+    """Least duration in ms, inclusive."""
     high: float | None = None
-    """Greatest value, exclusive."""
+    """Greatest duration in ms, exclusive."""
 
     def __bool__(self) -> bool:
         return self != Point()
@@ -63,9 +63,17 @@ class HistoryView:
     """Last day of it, itself inside."""
     tz: str = ""
     """Name of a time zone; the browser's where it is empty."""
+    measured: bool = False
+    """Whether runs that a test server answered are left out."""
+    name: str = ""
+    """What the person calls the view."""
     chart: str = CHARTS[0]
+    per: str = ""
+    """Width of a point over time; what fits the period where it is empty."""
     value: str = ""
-    """Name of the measured number that the chart shows; the chart's own where it is empty."""
+    """Name of the measured quality; the most frequent one where it is empty."""
+    lower: str = ""
+    """Whether a lower quality is the better one: `yes` or `no`; by its name where it is empty."""
     sort: str = "time"
     down: bool = True
     """Whether the greatest, or newest, come first."""
@@ -81,7 +89,7 @@ class HistoryView:
     @property
     def narrowing(self) -> tuple[str, ...]:
         """Names of the fields that leave runs out."""
-        names = ("q", "kind", "model", "status", "outcome", "device", "tag", "period")
+        names = ("q", "kind", "model", "status", "outcome", "device", "tag", "period", "measured")
         return tuple(name for name in names if getattr(self, name) != getattr(EVERYTHING, name))
 
     def without(self, name: str, value: str = "") -> HistoryView:
@@ -92,7 +100,8 @@ class HistoryView:
 
     def unfiltered(self) -> HistoryView:
         """Return the view of all runs, with the same chart, order and time zone."""
-        return HistoryView(tz=self.tz, chart=self.chart, value=self.value, sort=self.sort, down=self.down)
+        kept = ("tz", "chart", "per", "value", "lower", "sort", "down")
+        return HistoryView(**{name: getattr(self, name) for name in kept})
 
     def bounds(self, now: datetime, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
         """Return the first moment of the period and the one after its last, in UTC; None where it is open.
@@ -146,13 +155,16 @@ def from_address(given: Mapping[str, Sequence[str]]) -> HistoryView:
     """Return the view that the parameters of an address describe. What makes no sense is passed over."""
     words = {name: values[-1][:MOST_CHARACTERS] for name, values in given.items() if values}
     found: dict[str, object] = {name: _several(given.get(name, ())) for name in LISTS}
-    found |= {name: words.get(name, "") for name in ("q", "value", "run")}
+    found |= {name: words.get(name, "") for name in ("q", "name", "value", "run")}
     found |= {
         "period": _one_of(words.get("period"), (*PERIODS, DATES), EVERYTHING.period),
         "first": _day(words.get("first")),
         "last": _day(words.get("last")),
         "tz": words["tz"] if zone_of(words.get("tz", "")) else "",
+        "measured": words.get("measured") == "yes",
         "chart": _one_of(words.get("chart"), CHARTS, EVERYTHING.chart),
+        "per": _one_of(words.get("per"), WIDTHS, ""),
+        "lower": _one_of(words.get("lower"), ("yes", "no"), ""),
         "sort": _one_of(words.get("sort"), SORTS, EVERYTHING.sort),
         "down": words.get("down") != "no",
         "page": int(words["page"]) if _is_page(words.get("page", "")) else 1,
@@ -182,7 +194,7 @@ def _day(word: str | None) -> date | None:
 
 
 def _point(words: Mapping[str, str]) -> Point:
-    names = ("model", "kind", "outcome")
+    names = ("model", "outcome")
     return Point(
         **{name: words.get(f"at_{name}", "") for name in names},
         since=_moment(words.get("at_since")),

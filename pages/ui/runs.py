@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -52,11 +53,13 @@ def thumbnail_uri(thumbnail: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}"
 
 
-def runs_frame(runs: Sequence[RunSummary], thumbnails: Mapping[str, bytes]) -> pd.DataFrame:
-    """Return the rows of a list of runs, times in the visitor's zone, in the order given."""
+def runs_frame(
+    runs: Sequence[RunSummary], thumbnails: Mapping[str, bytes], zone: tzinfo | None = None
+) -> pd.DataFrame:
+    """Return the rows of a list of runs in the order given, times in a zone or in the visitor's."""
     import pandas as pd
 
-    zone = browser_zone()
+    zone = zone or browser_zone()
     rows = [
         {
             "picture": thumbnail_uri(thumbnails[run.picture_sha256])

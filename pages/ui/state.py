@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
+    from pages.ui.history_export import Job
+    from pages.ui.history_view import HistoryView
     from pages.ui.segment_compare import Replayed
     from pages.ui.segment_evaluate import Evaluated
     from pages.ui.segment_everything import Found
@@ -169,6 +171,12 @@ VLM_SET_READ: Slot[Read] = Slot("vlm_set_read")
 
 VLM_START: Slot[str] = Slot("vlm_start")
 """Digest of a picture handed over by another page, to be asked about at once."""
+
+HISTORY_VIEW: Slot[HistoryView] = Slot("history_view")
+"""The view of the history that was shown last."""
+
+HISTORY_EXPORT: Slot[Job] = Slot("history_export")
+"""The export that is being written, or that is ready."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
 """The run and view that the store was last told of."""

@@ -68,9 +68,9 @@ def browser_zone() -> tzinfo:
         return UTC
 
 
-def local_time(time: datetime) -> str:
-    """Return a stored time in the visitor's zone, to the minute."""
-    return f"{time.astimezone(browser_zone()):%Y-%m-%d %H:%M}"
+def local_time(time: datetime, zone: tzinfo | None = None) -> str:
+    """Return a stored time in a zone, or in the visitor's, to the minute."""
+    return f"{time.astimezone(zone or browser_zone()):%Y-%m-%d %H:%M}"
 
 
 def ago(time: datetime) -> str:

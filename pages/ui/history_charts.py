@@ -1,0 +1,337 @@
+"""One chart at a time, each the answer to a question; a click on a point lists the runs behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.charts.history_shared import MOST_MODELS
+from db.records import RunFilter
+from pages.ui.history_numbers import numbers
+from pages.ui.history_state import PAGE, bound, change, current, zone
+from pages.ui.history_view import HistoryView, Point
+from pages.ui.history_words import CHANGED, outcome_words
+from pages.ui.session import store
+from pages.ui.text import plain
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from core.charts.history_latency import LatencyInfo
+    from db.records import MetricName
+
+TITLES = {
+    "latency": "Duration over time",
+    "spread": "Distribution",
+    "pareto": "Quality against speed",
+    "cost": "Cost",
+    "outcomes": "Reliability",
+    "calendar": "Calendar",
+}
+QUESTIONS = {
+    "latency": "Has a model become slower, and what changed when it did? The line is the median of "
+    "successful runs, the band the middle half of them; it ends where a number marks a change.",
+    "spread": "How long does a run take, and is it always the same? A second hill is a second kind of run, "
+    "such as another picture size or device.",
+    "pareto": "Which models does no other one beat in both? The filled dots; for every other model there is "
+    "one that is at least as good and at least as fast.",
+    "cost": "Where does the money go? Failed calls are paid for, too; runs without a known price, such as "
+    "those on this machine, are not in it.",
+    "outcomes": "Which models fail, how often, and in which way? The range in brackets holds the true share "
+    "in 95 of 100 cases: few runs say little.",
+    "calendar": "On which days did something run? Days are those of the time zone {zone}.",
+}
+OVER_TIME = ("latency", "cost")
+LOWER = ("cer", "wer", "error", "loss", "_px", "hallucinat", "distance")
+"""In the names of metrics of which less is better."""
+TIMES = ("_ms", "_s")
+QUALITY = ("score", "top1", "top5", "iou", "f1", "accuracy", "recall", "precision", "knn", "jaccard", "pck")
+"""In the names of metrics that say how good a result is; they are offered first."""
+HOURS_UP_TO, DAYS_UP_TO = timedelta(days=4), timedelta(days=400)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A chart, and what belongs to it."""
+
+    figure: go.Figure
+    rows: list[dict[str, object]]
+    """Its numbers as a table."""
+    aim: Callable[[list[Any]], Point]
+    """From what a clicked point tells to the runs behind it."""
+    models: int = 0
+    """How many models the numbers are of."""
+
+
+@st.fragment
+def charts(view: HistoryView, where: RunFilter) -> None:
+    """Draw the chosen chart. Only this one is computed."""
+    now = current()
+    if now.point != view.point:
+        st.rerun()
+    view = replace(view, chart=now.chart, per=now.per, value=now.value, lower=now.lower)
+    st.segmented_control(
+        "Chart",
+        list(TITLES),
+        format_func=TITLES.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        wrap=True,
+        **bound("chart", view.chart),
+    )
+    st.markdown(QUESTIONS[view.chart].format(zone=plain(str(zone(view)))))
+    shown = DRAW[view.chart](view, where)
+    if shown is None:
+        return
+    key = f"{PAGE}_{view.chart}_chart"
+    st.plotly_chart(
+        shown.figure,
+        key=key,
+        on_select=partial(_clicked, key, shown.aim),
+        selection_mode="points",
+        config={"displaylogo": False, "displayModeBar": False},
+        alt=f"{TITLES[view.chart]}. {QUESTIONS[view.chart]}",
+    )
+    if shown.models > MOST_MODELS:
+        st.caption(
+            f"The {MOST_MODELS} models with most runs of {shown.models} are drawn; the table has all of "
+            "them. Filter by model to see others."
+        )
+    numbers(view.chart, shown.rows)
+
+
+def _clicked(key: str, aim: Callable[[list[Any]], Point]) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    told = next((point["customdata"] for point in points if point.get("customdata")), None)
+    try:
+        point = Point() if told is None else aim(list(told))
+    except (TypeError, ValueError, IndexError, OverflowError):  # it comes from the browser
+        point = Point()
+    change(point=point)
+
+
+def _bucket(view: HistoryView, where: RunFilter) -> str | None:
+    """Draw how wide a point is, and return it; what fits the period where nothing was chosen."""
+    fitting = _fitting(where)
+    if fitting is None:
+        return None
+    shown = view.per or fitting
+    st.segmented_control(
+        "A point for each",
+        ["hour", "day", "week"],
+        format_func=str.capitalize,
+        required=True,
+        help="Hours are shown in your time zone. Days and weeks begin at midnight UTC.",
+        **bound("per", shown, lambda given: "" if given == fitting else given),
+    )
+    return shown
+
+
+def _fitting(where: RunFilter) -> str | None:
+    since, until = where.since, where.until or datetime.now(UTC)
+    if since is None:
+        first = store().runs(where, limit=1, descending=False)
+        last = store().runs(where, limit=1) if first else ()
+        if not first or not last:
+            return None
+        since, until = first[0].time, last[0].time
+    width = until - since
+    return "hour" if width <= HOURS_UP_TO else "day" if width <= DAYS_UP_TO else "week"
+
+
+def _in_bucket(told: list[Any], **more: Any) -> Point:
+    return Point(
+        model=str(told[0]),
+        since=datetime.fromisoformat(told[1]).astimezone(UTC),
+        until=datetime.fromisoformat(told[2]).astimezone(UTC),
+        **more,
+    )
+
+
+def _none(sentence: str) -> None:
+    st.info(sentence, icon=":material/filter_alt_off:")
+
+
+def _latency(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_latency import MOST_BANDS, latency_figure, latency_info, latency_table
+
+    bucket = _bucket(view, where)
+    found = store().latency_chart(where, bucket) if bucket else None  # type: ignore[arg-type]
+    if found is None or not found.points:
+        _none("No run of this selection succeeded and was timed.")
+        return None
+    info = latency_info(found.points, found.breaks, found.bucket, zone(view))
+    _changes(info)
+    if len(info.series) > MOST_BANDS:
+        st.caption(f"Bands are drawn for up to {MOST_BANDS} models: filter by model to see them.")
+    if not found.exact:
+        st.caption("Of so many runs the quantiles are within 0.25 % of the exact ones.")
+    return Shown(
+        latency_figure(info),
+        latency_table(info),
+        partial(_in_bucket, outcome="ok"),
+        len(info.series),
+    )
+
+
+def _changes(info: LatencyInfo) -> None:
+    """Say what changed at each marked line."""
+    from core.charts.history_latency import changes_table, shown_signs
+    from core.charts.history_shared import said_time
+
+    signs = shown_signs(info)
+    if not signs:
+        return
+    left_out = f" The newest {len(signs)} are marked." if len(info.signs) > len(signs) else ""
+    number = len(info.signs)
+    title = f"{number} change{'s' if number > 1 else ''} that end{'' if number > 1 else 's'} a line."
+    with st.expander(f"{title}{left_out}", icon=":material/vertical_align_center:"):
+        for i, sign in enumerate(signs, 1):
+            models = ", ".join(sign.models[:5]) + (" …" if len(sign.models) > 5 else "")
+            st.markdown(
+                f"**{i}** · {said_time(sign.time, 'hour', info.zone)} · {CHANGED.get(sign.what, sign.what)}: "
+                f"{plain(sign.before)} → {plain(sign.after)} · {plain(models)}"
+            )
+        numbers("changes", changes_table(info))
+
+
+def _spread(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_spread import spread_figure, spread_info, spread_table
+
+    found = store().spread(where)
+    if not found.models:
+        _none("No run of this selection succeeded and was timed.")
+        return None
+    if not found.exact:
+        st.caption("Of so many runs the quantiles are within 0.25 % of the exact ones.")
+    info = spread_info(found.edges_ms, found.models)
+    return Shown(spread_figure(info), spread_table(info), _in_bin, len(info.models))
+
+
+def _in_bin(told: list[Any]) -> Point:
+    bounds = {"low": float(told[1]), "high": float(told[2])} if len(told) > 1 else {}
+    return Point(model=str(told[0]), outcome="ok", **bounds)
+
+
+def _pareto(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_pareto import pareto_figure, pareto_info, pareto_table
+
+    names = _qualities(store().metric_names(where))
+    if not names:
+        _none("No run of this selection measured how good its result is.")
+        return None
+    quality = _quality(view, names)
+    lower = _lower(view, quality.name)
+    rows = store().trade_off(where, quality.name)
+    if not rows:
+        _none("No successful run of this selection has both this number and a duration.")
+        return None
+    title = f"{quality.name} ({quality.unit})" if quality.unit else quality.name
+    info = pareto_info(rows, quality=title, higher_is_better=not lower)
+    st.caption("Bars hold the mean in 95 of 100 cases. Models that measured different tasks do not compare.")
+    return Shown(
+        pareto_figure(info), pareto_table(info), lambda told: Point(model=str(told[0]), outcome="ok")
+    )
+
+
+def _qualities(names: Sequence[MetricName]) -> list[MetricName]:
+    """Return what can be a quality, the likeliest first: neither times nor money."""
+    found = [one for one in names if not one.name.endswith(TIMES) and one.unit not in ("ms", "s", "USD", "$")]
+    found = [one for one in found if "cost" not in one.name and "token" not in one.name]
+    return sorted(
+        found, key=lambda one: (not any(word in one.name for word in QUALITY), -one.count, one.name)
+    )
+
+
+def _quality(view: HistoryView, names: Sequence[MetricName]) -> MetricName:
+    by_name = {one.name: one for one in names}
+    chosen = view.value if view.value in by_name else names[0].name
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            "Quality",
+            list(by_name),
+            format_func=lambda name: f"{plain_label(name)} ({by_name[name].count:,} runs)",
+            width=320,
+            **bound("value", chosen),
+        )
+        st.segmented_control(
+            "Better is",
+            ["no", "yes"],
+            format_func={"no": "Higher", "yes": "Lower"}.__getitem__,
+            required=True,
+            **bound("lower", "yes" if _lower(view, chosen) else "no"),
+        )
+    return by_name[chosen]
+
+
+def plain_label(name: str) -> str:
+    """Return a name from the store for a widget's option."""
+    from core.vlm.safe import plain as readable
+
+    return readable(name)[:60]
+
+
+def _lower(view: HistoryView, name: str) -> bool:
+    """Say whether less of a quality is better."""
+    return view.lower == "yes" if view.lower else any(word in name for word in LOWER)
+
+
+def _cost(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_cost import cost_figure, cost_info, cost_table
+
+    bucket = _bucket(view, where)
+    rows = store().cost_over_time(where, bucket) if bucket else ()  # type: ignore[arg-type]
+    if not rows:
+        _none("No run of this selection has a known price.")
+        return None
+    info = cost_info(rows, str(bucket), zone(view))
+    st.markdown(f"**\\${info.total_usd:,.4f}** for {info.priced:,} runs with a known price.")
+    return Shown(cost_figure(info), cost_table(info), _in_bucket)
+
+
+def _outcomes(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_outcomes import outcomes_figure, outcomes_info, outcomes_table
+
+    info = outcomes_info(store().outcomes(where))
+    if not info.models:
+        _none("No run fits this selection.")
+        return None
+    titles = {name: outcome_words(name) for name in info.classes}
+    return Shown(
+        outcomes_figure(info, titles),
+        outcomes_table(info),
+        lambda told: Point(model=str(told[0]), outcome=str(told[1])),
+        len(info.models),
+    )
+
+
+def _calendar(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_calendar import calendar_figure, calendar_info, calendar_table
+
+    place = zone(view)
+    info = calendar_info(store().calendar(where, place), str(place))
+    if not info.cells:
+        _none("No run fits this selection.")
+        return None
+
+    def on_day(told: list[Any]) -> Point:
+        day = date.fromisoformat(told[0])
+        since, until = HistoryView(period="dates", first=day, last=day).bounds(datetime.now(UTC), place)
+        return Point(since=since, until=until)
+
+    return Shown(calendar_figure(info), calendar_table(info), on_day)
+
+
+DRAW: dict[str, Callable[[HistoryView, RunFilter], Shown | None]] = {
+    "latency": _latency,
+    "spread": _spread,
+    "pareto": _pareto,
+    "cost": _cost,
+    "outcomes": _outcomes,
+    "calendar": _calendar,
+}
