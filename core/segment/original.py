@@ -33,6 +33,11 @@ class OriginalSam(Segmenter):
 
     def encode(self, rgb: NDArray[np.uint8]) -> tuple[tuple["Tensor", ...], Geometry]:
         """Return the features 1 C G G; as `SamPredictor.set_image`, but a thin picture keeps one pixel."""
+        pixels, geometry = self.prepare(rgb)
+        return self.features(pixels), geometry
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> tuple["Tensor", Geometry]:
+        """Return what the encoder takes of a picture, 1 3 S S on the device, and how the picture lies in it."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -40,8 +45,12 @@ class OriginalSam(Segmenter):
         height, width = (max(1, length) for length in shape)
         resized = np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
         pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1)[None].contiguous()
-        features = self.module.image_encoder(self.module.preprocess(pixels))
-        return (features,), Geometry((rgb.shape[0], rgb.shape[1]), (height, width), self.side)
+        geometry = Geometry((rgb.shape[0], rgb.shape[1]), (height, width), self.side)
+        return self.module.preprocess(pixels), geometry
+
+    def features(self, pixels: "Tensor") -> tuple["Tensor", ...]:
+        """Return the embedding of pictures B 3 S S: B C G G."""
+        return (self.module.image_encoder(pixels),)
 
     def predict(
         self,

@@ -43,10 +43,15 @@ class TransformersSam(Segmenter):
 
     def encode(self, rgb: NDArray[np.uint8]) -> tuple[tuple["Tensor", ...], Geometry]:
         """Return the features and where the picture lies; the pixels are the processor's own."""
+        pixels, geometry = self.prepare(rgb)
+        return self.features(pixels), geometry
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> tuple["Tensor", Geometry]:
+        """Return what the encoder takes of a picture, 1 3 S S on the device, and how the picture lies in it."""
         own = rgb.copy()  # torch takes no read-only array
         inputs = self.processor(images=own, input_data_format="channels_last", return_tensors="pt")
-        tensors = self.features(inputs["pixel_values"].to(self.device))
-        return tensors, Geometry((rgb.shape[0], rgb.shape[1]), self.resized(inputs), self.side)
+        pixels = inputs["pixel_values"].to(self.device)
+        return pixels, Geometry((rgb.shape[0], rgb.shape[1]), self.resized(inputs), self.side)
 
     def features(self, pixels: "Tensor") -> tuple["Tensor", ...]:
         """Return what the decoder needs of a picture (1 3 S S): here its embedding, 1 C G G."""

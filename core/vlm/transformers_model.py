@@ -39,12 +39,12 @@ class TransformersVlm(LocalModel):
         import torch
 
         with torch.inference_mode(), memory_checked(self.device, self.spec.id):
-            inputs = self._inputs(image, prompt)
+            inputs = self.inputs(image, prompt)
             asked = int(inputs["input_ids"].shape[1])
             pieces = _Pieces(self.processor.tokenizer, on_text)
             output = self.module.generate(
                 **inputs,
-                generation_config=self._choosing(max_tokens, temperature),
+                generation_config=self.choosing(max_tokens, temperature),
                 streamer=pieces,
                 stopping_criteria=[_stop_when(cancelled)],
             )
@@ -57,7 +57,7 @@ class TransformersVlm(LocalModel):
             output_tokens=len(written),
         )
 
-    def _inputs(self, image: ImageInput, prompt: str) -> Any:
+    def inputs(self, image: ImageInput, prompt: str) -> Any:
         """Return one question as the network takes it; words of the prompt that control it are mere text."""
         try:
             try:
@@ -92,7 +92,7 @@ class TransformersVlm(LocalModel):
         longest_first = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
         return re.sub(longest_first, " ", prompt) if marks else prompt
 
-    def _choosing(self, max_tokens: int, temperature: float | None) -> Any:
+    def choosing(self, max_tokens: int, temperature: float | None) -> Any:
         """Return the model's own generation settings with ours in them; its own stay as they are."""
         from copy import deepcopy
 
