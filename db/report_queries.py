@@ -276,26 +276,28 @@ class ReportReader:
         return tuple(ReportSpan(*row) for row in self._rows(statement.limit(GROUPS * len(bounds))))
 
     def trends(
-        self, bounds: Sequence[datetime], groups: Collection[tuple[str, str]]
+        self, bounds: Sequence[datetime], groups: Collection[tuple[str, str, str, str]]
     ) -> tuple[ReportTrend, ...]:
         """Return the median time of successful runs in each span of time.
 
         Args:
             bounds: As for `spans`.
-            groups: Pairs of kind and model.
+            groups: Kind, model, name of the device and precision of each.
         """
-        chosen = tuple_(Run.kind, Run.model_id).in_(sorted(groups))
+        what = (Run.kind, Run.model_id, Environment.device_name, Environment.dtype)
         runs = (
-            select(_span(bounds), Run.kind, Run.model_id, Run.duration_ms.label("ms"))
-            .where(*self._where, Run.time >= bounds[0], Run.time < bounds[-1], chosen)
+            select(_span(bounds), *what, Run.duration_ms.label("ms"))
+            .join(Environment, Environment.id == Run.environment_id)
+            .where(*self._where, Run.time >= bounds[0], Run.time < bounds[-1])
+            .where(tuple_(*what).in_(sorted(groups)))
             .where(Run.status == "ok", Run.duration_ms.is_not(None))
             .subquery()
         )
-        key = [runs.c.span, runs.c.kind, runs.c.model_id]
+        key = [column for column in runs.c if column.name != "ms"]
         rank = func.row_number().over(partition_by=key, order_by=runs.c.ms).label("rank")
         ranked = select(*key, runs.c.ms, rank, func.count().over(partition_by=key).label("n")).subquery()
         middle = (2 * ranked.c.rank).between(ranked.c.n, ranked.c.n + 2)
-        group = (ranked.c.span, ranked.c.kind, ranked.c.model_id)
+        group = [column for column in ranked.c if column.name not in ("ms", "rank", "n")]
         statement = (
             select(*group, func.max(ranked.c.n), func.avg(ranked.c.ms))
             .where(middle)

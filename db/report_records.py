@@ -132,11 +132,13 @@ class ReportSpan:
 
 @dataclass(frozen=True, slots=True)
 class ReportTrend:
-    """The median time of one model's successful runs within one span of time."""
+    """The median time of one model's successful runs on one device within one span of time."""
 
     span: int
     kind: str
     model_id: str
+    device_name: str
+    dtype: str
     n: int
     median_ms: float
 

@@ -7,17 +7,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 from core.charts.report import GREY, BarsInfo, ChartInfo, IntervalsInfo, LinesInfo
 
 WIDTH = 490.0
 ROW = 17.0
-LABELS = 190.0
+LABELS = 226.0
 """Width of the names beside lying bars and intervals."""
 PLOT_HEIGHT = 150.0
 LEFT = 46.0
 GRID, AXIS = "#D9E1E4", "#5B6870"
-SIZE = 7.5
+SIZE = 7.0
 Anchor = Literal["start", "middle", "end"]
 
 
@@ -47,7 +48,17 @@ class Drawing:
 
     def words(self, x: float, y: float, text: str, anchor: Anchor = "start", room: float = 120.0) -> None:
         """Write one line, cut where the room ends; `y` is its middle."""
-        self.shapes.append(["words", x, y, text, anchor, room])
+        self.shapes.append(["words", x, y, fitted(text, room), anchor, room])
+
+
+def fitted(text: str, room: float) -> str:
+    """Return a text that is cut where its room ends, by the usual width of its letters."""
+    line, width = " ".join(text.split()), 0.0
+    for i, letter in enumerate(line):
+        width += SIZE * (1.0 if east_asian_width(letter) in "WF" else 0.56)
+        if width > room:
+            return f"{line[: max(0, i - 2)].rstrip()}…"
+    return line
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from core.report.facts import Failure, Group, Reader, Totals
 from core.report.intervals import share_of
 from core.report.overview import left_out, outcome_colours
 from core.report.request import SECTIONS, Request
-from core.report.words import between, count, many, moment, name, percent, shown
+from core.report.words import between, count, many, name, percent, shown, when
 
 MOST_ROWS = 40
 MOST_IN_CHART = 16
@@ -78,7 +78,7 @@ def _table(failures: Sequence[Failure], request: Request) -> Table:
             Cell(name(failure.kind)),
             Cell(name(failure.model_id)),
             Cell(count(failure.runs)),
-            Cell(f"{moment(failure.last, request.zone)}"),
+            Cell(when(failure.last, request.zone)),
             Cell(shown(failure.message, MESSAGE)),
         ]
         for failure in failures[:MOST_ROWS]

@@ -8,6 +8,7 @@ Medicine 27, 2008), on logarithms.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,11 +40,16 @@ def miss(family: int = 1) -> float:
 @lru_cache(maxsize=4096)
 def rank_bounds(n: int, percentile: int, misses: float) -> tuple[int, int] | None:
     """Return the ranks, from 1, between which a percentile lies; None where n values leave it open."""
-    from scipy.stats import binom
-
     share = percentile / 100
-    low, high = int(binom.ppf(misses / 2, n, share)), int(binom.ppf(1 - misses / 2, n, share)) + 1
+    low, high = binomial_quantile(misses / 2, n, share), binomial_quantile(1 - misses / 2, n, share) + 1
     return (low, high) if low >= 1 and high <= n else None
+
+
+def binomial_quantile(at_least: float, n: int, share: float) -> int:
+    """Return the fewest hits of n that are not exceeded with a probability of `at_least`."""
+    from scipy.special import bdtr  # scipy.stats would take seconds to load
+
+    return bisect_left(range(n + 1), at_least, key=lambda hits: float(bdtr(hits, n, share)))
 
 
 def middle_ranks(n: int, percentile: int) -> tuple[int, ...]:
@@ -73,9 +79,9 @@ def percentile_of(at: Mapping[int, float], n: int, percentile: int, family: int 
 
 def normal_quantile(misses: float) -> float:
     """Return how many standard deviations a two-sided interval reaches."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.ppf(1 - misses / 2))
+    return float(ndtri(1 - misses / 2))
 
 
 def share_of(hits: int, n: int) -> Estimate:
@@ -97,9 +103,9 @@ def mean_of(mean: float, variance: float, n: int, family: int = 1) -> Estimate:
     """Return a mean with Student's interval; none of fewer than two values."""
     if n < 2:
         return Estimate(mean, None, None, n)
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    half = float(t.ppf(1 - miss(family) / 2, n - 1)) * math.sqrt(variance / n)
+    half = float(stdtrit(n - 1, 1 - miss(family) / 2)) * math.sqrt(variance / n)
     return Estimate(mean, mean - half, mean + half, n)
 
 

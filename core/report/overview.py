@@ -8,7 +8,7 @@ from core.charts.theme import CATEGORIES
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
 from core.report.facts import Group, Reader, SpanFacts, Totals
 from core.report.request import SECTIONS, Request, local, span_bounds
-from core.report.words import count, many, moment, name
+from core.report.words import count, many, name, when
 
 MOST_ROWS = 60
 MOST_PARTS = 7
@@ -57,7 +57,7 @@ def _table(groups: Sequence[Group], totals: Totals, request: Request) -> Table:
     columns = (
         Column("Kind", width=2),
         Column("Model", width=4),
-        *(Column(title, "right") for title in ("Runs", "ok", "Failed", "Cancelled")),
+        *(Column(title, "right") for title in ("Runs", "OK", "Failed", "Cancelled")),
         Column("First", width=2),
         Column("Last", width=2),
     )
@@ -66,8 +66,8 @@ def _table(groups: Sequence[Group], totals: Totals, request: Request) -> Table:
             Cell(name(group.kind)),
             Cell(name(group.model_id)),
             *(Cell(count(n)) for n in (group.runs, group.ok, group.failed, group.cancelled)),
-            Cell(moment(group.first, request.zone)),
-            Cell(moment(group.last, request.zone)),
+            Cell(when(group.first, request.zone)),
+            Cell(when(group.last, request.zone)),
         ]
         for group in groups[:MOST_ROWS]
     ]

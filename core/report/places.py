@@ -9,9 +9,11 @@ from core.report.document import Block, Cell, Code, Column, Facts, Section, Tabl
 from core.report.facts import EnvironmentFacts, NewestRun, Reader, Revision, Totals
 from core.report.overview import left_out
 from core.report.request import SECTIONS, Request
-from core.report.words import MISSING, count, many, moment, name, shown
+from core.report.words import MISSING, count, many, name, shown, when
 
 MOST_ROWS = 30
+COMMANDS = {"classification": "classify", "attention": "attend", "features": "features"}
+"""Kind of run to the command that does the same with its defaults."""
 MOST_COMMANDS = 20
 MOST_REVISIONS = 8
 
@@ -95,8 +97,8 @@ def _revisions(revisions: Sequence[Revision], request: Request) -> Table:
             Cell(name(found.model_id)),
             Cell(name(found.revision)),
             Cell(count(found.runs)),
-            Cell(moment(found.first, request.zone)),
-            Cell(moment(found.last, request.zone)),
+            Cell(when(found.first, request.zone)),
+            Cell(when(found.last, request.zone)),
         ]
         for found in revisions[:MOST_ROWS]
     ]
@@ -120,21 +122,22 @@ def run_command(run: NewestRun) -> str:
     model, picture = quote(name(run.model_id)), quote(name(run.picture)) if run.picture else "PICTURE"
     given = run.parameters
     if run.kind == "vlm":
-        asked = f"--task {quote(name(str(given.get('task', 'free'))))} --prompt {quote(shown(_text(given, 'prompt'), 300))}"
+        task, prompt = name(str(given.get("task", "free"))), shown(_text(given, "prompt"), 300)
+        asked = f"--task {quote(task)} --prompt {quote(prompt)}"
         return f"python -m core ask {picture} --model {model} {asked}"
     if run.kind == "vlm-set":
-        return f"python -m core vlm-run --resume {run.run_id}"
-    simple = {
-        "classification": "classify",
-        "attention": "attend",
-        "segmentation": "segment",
-        "features": "features",
-    }
-    if run.kind in simple:
-        return f"python -m core {simple[run.kind]} {picture} --model {model}"
+        lists = [f"--{key} {quote(_names(given, key))}" for key in ("models", "tasks") if _names(given, key)]
+        return " ".join(["python -m core vlm-run --data", quote(name(_text(given, "data"))), *lists])
+    if run.kind in COMMANDS:
+        return f"python -m core {COMMANDS[run.kind]} {picture} --model {model}"
     parameters = shown(json.dumps(dict(given), ensure_ascii=False, sort_keys=True), 300)
     return f"# {name(run.kind)} on {name(run.model_id)}, run {run.run_id}: {' '.join(parameters.split())}"
 
 
 def _text(parameters: Mapping[str, Any], key: str) -> str:
     return " ".join(str(parameters.get(key, "")).split())
+
+
+def _names(parameters: Mapping[str, Any], key: str) -> str:
+    found = parameters.get(key)
+    return ",".join(name(str(value)) for value in found) if isinstance(found, list) else ""

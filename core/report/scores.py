@@ -12,7 +12,7 @@ from core.report.overview import left_out
 from core.report.request import SECTIONS, Request
 from core.report.verdicts import Verdict, methods, score_verdicts, speed_verdicts, work
 from core.report.words import between, count, digits, many, name, percent
-from core.vlm.setrun.results import ENOUGH, MAIN
+from core.vlm.setrun.results import COST, ENOUGH, MAIN
 
 MOST_ROWS = 60
 MOST_CHARTS = 4
@@ -24,13 +24,13 @@ def scores_section(reader: Reader, request: Request, totals: Totals) -> Section:
     """Return the section on scores, and on every other number that runs measured."""
     metrics = reader.metrics()
     scores = sorted(filter(_is_score, metrics), key=_order)
-    others = [metric for metric in metrics if not _is_score(metric)]
+    others = [metric for metric in metrics if not _is_score(metric) and metric.name != COST]
     blocks: list[Block] = []
     if scores:
         blocks.append(
             Text(
-                "Scores of successful runs. Shares of right answers have Wilson's interval, other scores that "
-                "of a mean (Student's), both with 95 %. Failures are not counted as wrong. "
+                "Scores of successful runs. Shares of right answers have Wilson's interval, other scores "
+                "that of a mean (Student's), both with 95 %. Failures are not counted as wrong. "
                 f"Grey: under {FEW} runs."
             )
         )

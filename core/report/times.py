@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.charts.report import ChartInfo, IntervalRow, IntervalsInfo, Line, LinesInfo, colour_at
 from core.charts.theme import model_colour
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
-from core.report.facts import Reader, Timing, Totals
+from core.report.facts import Reader, Timing, Totals, Trend
 from core.report.intervals import Estimate, percentile_of, wanted_ranks
 from core.report.overview import left_out
 from core.report.request import SECTIONS, Request, local, span_bounds
@@ -100,11 +100,11 @@ def _alt(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row], what: str) -> Table:
     columns = (
-        Column("Kind", width=1.6),
-        Column("Model", width=2.6),
-        Column("Hardware", width=2.2),
+        Column("Kind", width=1.3),
+        Column("Model", width=2.0),
+        Column("Hardware", width=1.8),
         Column("n", "right"),
-        *(Column(title, "right", 1.7) for title in ("Median", "90th", "99th")),
+        *(Column(title, "right", 2.1) for title in ("Median", "90th", "99th")),
     )
     cells = [
         [
@@ -125,17 +125,23 @@ def _trend(reader: Reader, request: Request, totals: Totals, rows: Sequence[Row]
         return None
     bounds, span = span_bounds(totals.first, totals.last, request.zone)
     most = sorted(rows, key=lambda row: -row.timing.n)
-    groups = list(dict.fromkeys((row.timing.kind, row.timing.model_id) for row in most))[:MOST_LINES]
-    found = reader.trends(bounds, groups)
+    groups = {_place(row.timing): row for row in reversed(most)}
+    chosen = [_place(row.timing) for row in most if groups[_place(row.timing)] is row][:MOST_LINES]
+    found = reader.trends(bounds, chosen)
     if len({trend.span for trend in found}) < 2:
         return None
     lines = []
-    for i, (kind, model) in enumerate(sorted(groups)):
-        own = [trend for trend in found if (trend.kind, trend.model_id) == (kind, model)]
-        places, values = [trend.span for trend in own], [trend.median_ms for trend in own]
-        lines.append(Line(f"{name(model)} · {name(kind)}", places, values, [t.n for t in own], colour_at(i)))
-    title = (
-        f"Median duration per {span}, of the {len(lines)} groups with the most runs, on all hardware together"
+    for i, place in enumerate(sorted(chosen)):
+        own = [trend for trend in found if _place(trend) == place]
+        row = groups[place].timing
+        title = f"{arm(row)} · {name(row.kind)} · {hardware(row)}"
+        spans, values = [trend.span for trend in own], [trend.median_ms for trend in own]
+        lines.append(Line(title, spans, values, [trend.n for trend in own], colour_at(i)))
+    title = f"Median duration per {span}, of the groups with the most runs ({request.zone})"
+    return Chart(
+        LinesInfo(local(bounds, request.zone), lines, "median, ms"), title, f"Lines: {title.lower()}."
     )
-    info = LinesInfo(local(bounds, request.zone), lines, "median, ms")
-    return Chart(info, title, f"Lines: {title.lower()}.")
+
+
+def _place(found: Timing | Trend) -> tuple[str, str, str, str]:
+    return found.kind, found.model_id, found.device_name, found.dtype

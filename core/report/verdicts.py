@@ -12,13 +12,23 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from core.report.facts import Pair, Timing
-from core.report.intervals import FAMILIES, MOST_ARMS, mean_of, miss, percentile_of, ratio_of
-from core.report.words import digits, many, ms, name
+from core.report.intervals import (
+    FAMILIES,
+    MOST_ARMS,
+    mean_of,
+    miss,
+    normal_quantile,
+    percentile_of,
+    ratio_of,
+)
+from core.report.words import many, ms, name
 from core.vlm.numbers import about, points
 from core.vlm.pairs import FEWEST
 from core.vlm.setrun.results import ENOUGH, MAIN
 
 LOCAL = ("cpu", "cuda", "mps")
+MOST_GROUPS = 10
+"""Most groups of runs of which times are compared: those with the most runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +65,11 @@ def speed_verdicts(timings: Iterable[Timing]) -> list[Verdict]:
     groups: dict[tuple[str, str, str], list[Timing]] = defaultdict(list)
     for timing in timings:
         groups[timing.kind, timing.task, hardware(timing)].append(timing)
+    compared = {key: arms for key, members in groups.items() if len(arms := _one_each(members)) > 1}
+    largest = sorted(compared, key=lambda key: -sum(timing.n for timing in compared[key]))
     found = []
-    for (kind, task, where), members in groups.items():
-        arms = _one_each(members)
+    for kind, task, where in largest[:MOST_GROUPS]:
+        arms = compared[kind, task, where]
         title = f"{work(name(kind), name(task) if task else '')} on {where}"
         found += [_faster(title, pair, _family(len(arms))) for pair in combinations(arms, 2)]
     return found
@@ -128,14 +140,12 @@ def _better(task: str, pair: Pair, family: int) -> Verdict:
 
 def _sign_p(higher: int, lower: int) -> float:
     """Return how often a coin is as one-sided: McNemar's exact test where scores are right and wrong."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(higher, higher + lower).pvalue) if higher + lower else 1.0
+    return min(1.0, 2 * float(bdtr(min(higher, lower), higher + lower, 0.5))) if higher + lower else 1.0
 
 
 def _more(n: int, mean: float, variance: float, family: int) -> str:
-    from core.report.intervals import normal_quantile
-
     if n < FEWEST:
         return f", at least {FEWEST - n} more questions are needed"
     wanted = variance * (normal_quantile(miss(family)) / mean) ** 2 if mean else math.inf
@@ -148,9 +158,9 @@ def methods() -> str:
     """Return what the reader must know of the comparisons."""
     return (
         "Faster by 12 % means 12 % less time at the median. Times are compared within one kind of run and "
-        "task and on the same hardware, whatever pictures each model was given; services are compared as they "
-        "were reached from here. Scores are compared only on questions of data-set runs that both models "
-        "answered. "
+        "task and on the same hardware, whatever pictures each model was given; services are compared as "
+        "they were reached from here. Scores are compared only on questions of data-set runs that both "
+        "models answered. "
         "The intervals of all comparisons of a group hold together with 95 %. "
-        f"A median needs {digits(ENOUGH[50])} runs."
+        f"A median needs {ENOUGH[50]} runs."
     )

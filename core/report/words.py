@@ -94,3 +94,8 @@ def moment(time: datetime, zone: tzinfo) -> str:
         if offset != "+0000"
         else f"{local:%Y-%m-%d %H:%M} UTC"
     )
+
+
+def when(time: datetime, zone: tzinfo) -> str:
+    """Return a time to the minute by the clock of the report's time zone, for tables."""
+    return f"{time.astimezone(zone):%Y-%m-%d %H:%M}"
