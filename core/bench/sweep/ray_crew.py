@@ -54,7 +54,8 @@ class OnRay:
         """Raise a `SetupError` where Ray is not installed."""
         if find_spec("ray") is None:
             raise SetupError(
-                "Ray is not installed.", "Install it by `pip install -r requirements-ray.txt`, here and on the nodes."
+                "Ray is not installed.",
+                "Install it by `pip install -r requirements-ray.txt`, here and on the nodes.",
             )
 
     def open(self, measure: Measure, deadline_s: float) -> "RayCrew":
@@ -102,9 +103,9 @@ class RayCrew:
         self._thread.start()
         if not self._ready.wait(CONNECT_S):
             self._end(no_cluster(self._address, "no answer"))
-        if self._ending is not None:
+        if (ending := self._ended_by()) is not None:
             self.close()
-            raise self._ending
+            raise ending
 
     def submit(self, model_id: str, item: str) -> "Future[Measured]":
         """Take a cell."""
@@ -117,7 +118,7 @@ class RayCrew:
             self._driver.send((ticket, model_id, item))
         except OSError:  # the driver is gone
             self._thread.join(END_S)
-        if self._ending is not None:
+        if self._ended_by() is not None:
             self._fail_open()
         return future
 
@@ -163,6 +164,9 @@ class RayCrew:
                 self._end(SetupError(f"{self._name} cannot measure ({text}).", _NODES))
             case Broken(text):
                 self._end(no_cluster(self._address, text))
+
+    def _ended_by(self) -> Exception | None:
+        return self._ending
 
     @property
     def _name(self) -> str:

@@ -55,7 +55,9 @@ class Broken:
 class Driver:
     """Gives cells to a cluster and tells the app what they came to."""
 
-    def __init__(self, app: "Connection[Any, Any]", address: str, measure: Measure, deadline_s: float) -> None:
+    def __init__(
+        self, app: "Connection[Any, Any]", address: str, measure: Measure, deadline_s: float
+    ) -> None:
         import ray
 
         self._app, self._measure, self._deadline_s = app, measure, deadline_s

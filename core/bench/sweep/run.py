@@ -27,7 +27,7 @@ from core.bench.sweep.place import Measured, failed_run
 from core.bench.sweep.plan import Measure, SweepPlan
 from core.bench.sweep.progress import ENDED, Pace, Phase, Progress
 from core.environment import describe_environment
-from core.errors import InputError, VisionBenchError
+from core.errors import InputError
 from core.ledger import Claimed, Ledger
 from core.runs import Metric, RunDraft
 

@@ -1,0 +1,59 @@
+"""Sweeps on a real Ray cluster on loopback, in one process: `python -m tests.support.sweep_on_ray URL …`.
+
+For each store one sweep, and in its middle a node is killed. Prints what became of them as JSON.
+Run it where the only network is loopback, for Ray listens on every address that it finds.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from core.bench.sweep.plan import SweepPlan
+from core.bench.sweep.ray_crew import OnRay
+from core.bench.sweep.run import SweepRun
+from db import Store
+from tests.support.sweep_cells import measure
+
+BEGAN = time.monotonic()
+PICTURES = tuple("abcdefgh")
+
+
+def say(what: str) -> None:
+    """Tell whoever watches how long it has taken."""
+    sys.stderr.write(f"{time.monotonic() - BEGAN:.1f} s: {what}\n")
+
+
+def main(urls: list[str]) -> dict[str, Any]:
+    """Sweep into each store, and return the addresses and the sweeps' ids."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500"}
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=1, wait=False) for _ in [*urls, "the one that stays"]]
+    say("the cluster is up")
+    answers = {}
+    for url in urls:
+        with Store.open(url) as store:
+            plan = SweepPlan(("sleep-0.3",), PICTURES, deadline_s=30)
+            where = OnRay(cluster.address)
+            run = SweepRun.begin(plan, where=where, measure=measure, ledger=store, owner="ada")
+            thread = threading.Thread(target=run.work)
+            thread.start()
+            while run.progress.done < 3 and thread.is_alive():
+                time.sleep(0.02)
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+            say("killed a node")
+            thread.join()
+            say(f"swept {url}")
+            answers[url] = {"set": run.set_id, "phase": run.progress.phase, "message": run.progress.message}
+    cluster.shutdown()
+    say("shut down")
+    return answers
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(sys.argv[1:])))
