@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from db import workers
+from db import cells, workers
 from db.errors import InvalidRunError, RunNotFoundError
 from db.models import Call, Metric, Run, RunArtifact
 from db.reading import visible_to
@@ -99,7 +99,10 @@ def reopen(connection: Connection, set_id: str, owner: str | None) -> None:
     if connection.scalar(select(Call.position).where(Call.set_id == set_id).limit(1)) is None:
         raise InvalidRunError(f"The run {set_id} has no calls to go on with.", "Start a new one.")
     fresh = {"status": "running", "duration_ms": None, "error_class": "", "error_message": ""}
-    if not update_run(connection, set_id, fresh, Run.status != "running"):
+    if connection.scalar(select(Run.id).where(Run.id == set_id, Run.status != "running").with_for_update()):
+        with cells.recounted(connection, [set_id]):
+            update_run(connection, set_id, fresh)
+    else:
         raise InvalidRunError(f"The run {set_id} is still going.", "Wait for its end, or cancel it.")
     connection.execute(delete(Metric).where(Metric.run_id == set_id))
     connection.execute(delete(RunArtifact).where(RunArtifact.run_id == set_id))

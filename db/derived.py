@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
+from db.cells import upsert
 from db.errors import StoreError, translated
 from db.models import Derived
-from db.writing import upsert
 
 MARK_INTERVAL = timedelta(minutes=1)
 """A value that was marked as used within this time is not marked again, so that most reads write nothing."""

@@ -266,7 +266,7 @@ class ComparedRow:
     name: str
     """With the unit in brackets, where it has one."""
     values: tuple[Any, ...]
-    """One a run, in the order of `Comparison.runs`: text, number, bool, or None where a run has no such fact."""
+    """One a run, in the order of `Comparison.runs`: text, number or bool; None where it has no such fact."""
 
     @property
     def differs(self) -> bool:

@@ -1,5 +1,7 @@
 """The tables.
 
+    environment ──< series ──< run          what runs have in common that are counted together
+                     │   └──< cell, metric_cell, tag_cell     what they sum up to, by day
     environment ──< run ──< metric          numbers, in the order they were measured
                      │ ├──< run_tag
                      │ ├──< run_input >── image ──> artifact   the picture itself, where it is kept
@@ -14,7 +16,10 @@
 A run owns the rows under it (`ON DELETE CASCADE`). Environments, images and artifacts are shared between
 runs and go when the last run that refers to them goes (`Store.delete`); vectors go with their image. Derived
 values go when others, more recently used, need their room (`Store.keep_derived`). Calls go with the data-set
-run that they belong to. Votes stay without their runs, so that a rating does not change when runs are pruned.
+run that they belong to. Cells are counted up in the transaction that changes a run (`cells`). Votes stay
+without their runs, so that a rating does not change when runs are pruned.
+
+The words by which a run is found are in `run_words`, another kind of table on each database (`words`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -135,14 +140,13 @@ class Run(Base):
         CheckConstraint("kind <> '' AND model_id <> '' AND owner <> ''", name="named"),
         CheckConstraint("status IN ('running', 'ok', 'failed', 'cancelled')", name="status"),
         CheckConstraint("duration_ms >= 0", name="duration"),
-        Index("ix_run_time", "time", "id"),
         Index("ix_run_owner_time", "owner", "time", "id"),
         # A few runs among many: whoever may see them finds them without reading the rest.
         Index("ix_run_shared", "id", sqlite_where=text("shared = 1"), postgresql_where=text("shared")),
-        # Covers every aggregate behind a chart: those never read the rows themselves.
-        Index(
-            "ix_run_aggregate", "owner", "kind", "model_id", "time", "status", "environment_id", "duration_ms"
-        ),
+        # These cover the history's counts and charts: they never read the rows themselves.
+        Index("ix_run_series", "series_id", "time", "duration_ms", "seq"),
+        Index("ix_run_listed", "time", "seq", "series_id", "duration_ms"),
+        Index("ix_run_found", "seq", "series_id", "time", "duration_ms"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -160,6 +164,11 @@ class Run(Base):
     note: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     view: Mapped[dict[str, Any]]
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    """Counts runs in the order in which they came in."""
+    series_id: Mapped[int | None] = mapped_column(ForeignKey("series.id"))
+    deleted: Mapped[datetime | None]
+    """When it went into the bin."""
 
 
 class RunTag(Base):
@@ -309,3 +318,69 @@ class Call(Base):
     state: Mapped[str]
     claimed: Mapped[datetime | None]
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
+
+
+class Series(Base):
+    """What runs have in common by which the history filters them; equal ones are one row, found by `digest`.
+
+    A run that goes into the bin changes its series.
+    """
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("digest"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    owner: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str]
+    model_id: Mapped[str]
+    model_revision: Mapped[str]
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"), index=True)
+    device: Mapped[str]
+    status: Mapped[str]
+    outcome: Mapped[str]
+    """`ok`, `running`, or the class of the failure."""
+    loopback: Mapped[bool]
+    deleted: Mapped[bool]
+
+
+class Cell(Base):
+    """The runs of a series that began on a day (UTC, counted from 1970)."""
+
+    __tablename__ = "cell"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int]
+    sketch: Mapped[bytes]
+    """Durations of successful ones (`sketch`)."""
+
+
+class MetricCell(Base):
+    """The sum of a metric over the finished runs of a series that began on a day."""
+
+    __tablename__ = "metric_cell"
+    __table_args__ = (Index("ix_metric_cell_series_id", "series_id"), {"sqlite_with_rowid": False})
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int]
+    total: Mapped[float]
+    squares: Mapped[float]
+    """Sum of the squares."""
+    unit: Mapped[str]
+    """Of the last one."""
+
+
+class TagCell(Base):
+    """How many runs of a series that began on a day carry a tag."""
+
+    __tablename__ = "tag_cell"
+    __table_args__ = (Index("ix_tag_cell_series_id", "series_id"), {"sqlite_with_rowid": False})
+
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int]

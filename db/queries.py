@@ -1,161 +1,221 @@
-"""Filters, and the aggregates behind the charts: computed in SQL, bounded in size, the same on both."""
+"""Lists of runs and what they consist of: computed in SQL, bounded in size, the same on both."""
 
 from collections import Counter
-from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    SQLColumnExpression,
-    exists,
-    func,
-    literal_column,
-    select,
-    type_coerce,
+from sqlalchemy import Connection, func, select
+
+from db.days import days_of, in_days
+from db.filters import ORDERS, conditions, is_by_series, of_each_run, of_series, ordering
+from db.history_records import MOST_FOUND, MOST_MODELS, MOST_TAGS, Facets, OutcomeCount, RunFilter
+from db.models import Environment, Run, RunTag, Series, TagCell
+
+__all__ = ["conditions", "count_runs", "facets", "page"]
+
+FEW = 20_000
+"""So many runs are sorted by the database rather than picked out of the list of all runs by time."""
+
+
+class SeriesCount(NamedTuple):
+    """A series and how many of its runs a filter lets through."""
+
+    id: int
+    kind: str
+    model_id: str
+    status: str
+    device: str
+    outcome: str
+    loopback: bool
+    n: int
+
+
+SERIES = (
+    Series.id,
+    Series.kind,
+    Series.model_id,
+    Series.status,
+    Series.device,
+    Series.outcome,
+    Series.loopback,
 )
 
-from db.models import EPOCH, MILLISECOND, Environment, Run, RunTag
-from db.records import CountPoint, Facets, LatencyPoint, RunFilter
 
-Bucket = Literal["hour", "day"]
-BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
-
-MAX_POINTS = 5_000
-"""Most rows that a chart gets: the newest buckets."""
-
-ORDERS: dict[str, Any] = {
-    "time": Run.time,
-    "kind": Run.kind,
-    "model": Run.model_id,
-    "status": Run.status,
-    "duration": Run.duration_ms,
-    "device": Environment.device,
-}
-
-
-def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that a filter stands for."""
-    found: list[ColumnElement[bool]] = []
-    if where.owner is not None:
-        found.append(Run.owner == where.owner)
-    for column, values in (
-        (Run.kind, where.kinds),
-        (Run.model_id, where.models),
-        (Run.status, where.statuses),
-    ):
-        if values:
-            found.append(column.in_(values))
-    if where.devices:
-        found.append(
-            Run.environment_id.in_(select(Environment.id).where(Environment.device.in_(where.devices)))
-        )
-    if where.tags:
-        found.append(exists().where(RunTag.run_id == Run.id, RunTag.tag.in_(where.tags)))
-    if where.since is not None:
-        found.append(Run.time >= where.since)
-    if where.until is not None:
-        found.append(Run.time < where.until)
-    return found
-
-
-def ordering(order_by: str, *, descending: bool) -> list[SQLColumnExpression[Any]]:
-    """Return the sort keys: the column (missing values last), then the newest first.
-
-    Raises:
-        ValueError: `order_by` is not one of `ORDERS`.
-    """
-    if order_by not in ORDERS:
-        raise ValueError(f"order_by is {order_by!r}, expected one of {', '.join(ORDERS)}")
-    column = ORDERS[order_by]
-    if order_by == "time":  # as the index has it
-        return [column.desc(), Run.id.desc()] if descending else [column, Run.id]
-    key = column.desc() if descending else column.asc()
-    return [key.nulls_last(), Run.id.desc()]
+def by_series(connection: Connection, where: RunFilter) -> list[SeriesCount]:
+    """Return the series of the runs that a filter lets through, each with the number of these."""
+    if is_by_series(where):
+        n = select(func.count()).where(Run.series_id == Series.id, *of_each_run(where)).correlate(Series)
+        statement = select(*SERIES, n.scalar_subquery()).where(*of_series(where))
+    else:
+        counted = select(Run.series_id, func.count().label("n")).where(*conditions(where))
+        found = counted.group_by(Run.series_id).subquery()
+        statement = select(*SERIES, found.c.n).join(found, found.c.series_id == Series.id)
+    return [row for row in map(SeriesCount._make, connection.execute(statement)) if row.n]
 
 
 def count_runs(connection: Connection, where: RunFilter) -> int:
     """Return how many runs a filter lets through."""
+    if is_by_series(where):
+        return sum(series.n for series in by_series(connection, where))
     return connection.scalar(select(func.count()).select_from(Run).where(*conditions(where))) or 0
 
 
 def facets(connection: Connection, where: RunFilter) -> Facets:
     """Return what the runs that a filter lets through consist of."""
-    statement = (
-        select(Run.kind, Run.model_id, Run.status, Run.environment_id, func.count())
-        .where(*conditions(where))
-        .group_by(Run.kind, Run.model_id, Run.status, Run.environment_id)
-    )
-    rows = connection.execute(statement).all()
-    devices = dict(connection.execute(select(Environment.id, Environment.device)).all())
+    found = by_series(connection, where)
+    total = sum(series.n for series in found)
     return Facets(
-        kinds=_counted((kind, n) for kind, _, _, _, n in rows),
-        models=_counted((model, n) for _, model, _, _, n in rows),
-        statuses=_counted((status, n) for _, _, status, _, n in rows),
-        devices=_counted((devices[environment], n) for _, _, _, environment, n in rows),
+        **{name: _counted(found, of) for name, of in FIELDS.items()},
+        tags=_tags(connection, where),
+        total=total,
+        loopback=sum(series.n for series in found if series.loopback),
+        capped=bool(where.text.strip()) and total >= MOST_FOUND,
     )
 
 
-def _counted(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+FIELDS = {
+    "kinds": "kind",
+    "models": "model_id",
+    "statuses": "status",
+    "devices": "device",
+    "outcomes": "outcome",
+}
+"""Of a filter and of facets, to the column of a series."""
+OF_ORDER = {"kind": "kind", "model": "model_id", "status": "status", "device": "device"}
+"""How a list can be sorted, to the column of a series."""
+
+
+def choices(connection: Connection, where: RunFilter) -> Facets:
+    """Return what each field of a filter could be set to."""
+    nothing: dict[str, Any] = dict.fromkeys(FIELDS, ())
+    wide = replace(where, measured_only=False, **nothing)
+    found = by_series(connection, wide)
+    narrow = by_series(connection, where) if where.text.strip() else [s for s in found if _fits(s, where)]
+    total = sum(series.n for series in narrow)
+    counted = {
+        name: _with_chosen(
+            _counted([s for s in found if _fits(s, where, but=name)], of), getattr(where, name)
+        )
+        for name, of in FIELDS.items()
+    }
+    return Facets(
+        **counted,
+        tags=_with_chosen(_tags(connection, replace(where, tags=())), where.tags),
+        total=total,
+        loopback=sum(series.n for series in narrow if series.loopback),
+        capped=bool(where.text.strip()) and total >= MOST_FOUND,
+    )
+
+
+def _fits(series: SeriesCount, where: RunFilter, but: str = "") -> bool:
+    if where.measured_only and series.loopback:
+        return False
+    chosen = ((getattr(where, name), getattr(series, of)) for name, of in FIELDS.items() if name != but)
+    return all(not values or value in values for values, value in chosen)
+
+
+def _counted(found: Sequence[SeriesCount], of: str) -> dict[str, int]:
+    return most_frequent((getattr(series, of), series.n) for series in found)
+
+
+def _with_chosen(counted: Mapping[str, int], chosen: Iterable[str]) -> dict[str, int]:
+    return dict(counted) | {value: 0 for value in chosen if value not in counted}
+
+
+def most_frequent(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the sum of each value, most frequent first."""
     total: Counter[str] = Counter()
     for value, n in pairs:
         total[value] += n
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
-def runs_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[CountPoint, ...]:
-    """Return how many runs of each model began in each bucket, in order of time."""
-    index = _bucket_index(bucket)
-    statement = (
-        select(index.label("bucket"), Run.model_id, func.count())
-        .where(*conditions(where))
-        .group_by(index, Run.model_id)
-        .order_by(index.desc(), Run.model_id.desc())
-        .limit(MAX_POINTS)
-    )
-    rows = connection.execute(statement).all()
-    return tuple(CountPoint(EPOCH + n * BUCKETS[bucket], model, count) for n, model, count in reversed(rows))
+def outcomes(connection: Connection, where: RunFilter) -> tuple[OutcomeCount, ...]:
+    """Return how many runs of each model came to each outcome, models with most runs first."""
+    found = by_series(connection, where)
+    place = {model: i for i, model in enumerate(_counted(found, "model_id"))}
+    n: Counter[tuple[str, str]] = Counter()
+    for series in found:
+        n[series.model_id, series.outcome] += series.n
+    counts = [OutcomeCount(model, outcome, count) for (model, outcome), count in n.items()]
+    counts.sort(key=lambda row: (place[row.model_id], -row.count, row.outcome))
+    return tuple(row for row in counts if place[row.model_id] < MOST_MODELS)
 
 
-def latency_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
-    """Return median and 90th percentile of the durations of successful runs, in order of time."""
-    index = _bucket_index(bucket)
-    group = [index, Run.model_id]
-    ranked = (
-        select(
-            index.label("bucket"),
-            Run.model_id,
-            Run.duration_ms,
-            func.row_number().over(partition_by=group, order_by=Run.duration_ms).label("rank"),
-            func.count().over(partition_by=group).label("n"),
-        )
-        .where(*conditions(where), Run.status == "ok", Run.duration_ms.is_not(None))
-        .subquery()
-    )
-    rank, n, ms = ranked.c.rank, ranked.c.n, ranked.c.duration_ms
-    middle = (2 * rank).between(n, n + 2)  # one rank for an odd count, two for an even one
-    statement = (
-        select(
-            ranked.c.bucket,
-            ranked.c.model_id,
-            func.max(n),
-            func.avg(ms).filter(middle),
-            func.min(ms).filter(10 * rank >= 9 * n),
-        )
-        .group_by(ranked.c.bucket, ranked.c.model_id)
-        .order_by(ranked.c.bucket.desc(), ranked.c.model_id.desc())
-        .limit(MAX_POINTS)
-    )
-    rows = connection.execute(statement).all()
-    return tuple(
-        LatencyPoint(EPOCH + i * BUCKETS[bucket], model, count, median, p90)
-        for i, model, count, median, p90 in reversed(rows)
-    )
+def _tags(connection: Connection, where: RunFilter) -> dict[str, int]:
+    """Return the most frequent tags. Whole days are counted already."""
+    days, rest = days_of(where) if is_by_series(where) else (None, [where])
+    found: list[tuple[str, int]] = []
+    if days is not None:
+        cells = select(TagCell.tag, func.sum(TagCell.n)).where(*in_days(TagCell, days, where))
+        found += connection.execute(cells.group_by(TagCell.tag)).all()
+    for some in rest:
+        runs = select(RunTag.tag, func.count()).join(Run, Run.id == RunTag.run_id).where(*conditions(some))
+        found += connection.execute(runs.group_by(RunTag.tag)).all()
+    return dict(list(most_frequent((tag, int(n)) for tag, n in found).items())[:MOST_TAGS])
 
 
-def _bucket_index(bucket: Bucket) -> ColumnElement[int]:
-    """Return the number of whole buckets since 1970; a literal, so that PostgreSQL can group by it."""
-    width_ms = literal_column(str(BUCKETS[bucket] // MILLISECOND), BigInteger)
-    return type_coerce(Run.time, BigInteger) // width_ms
+def page(
+    connection: Connection, where: RunFilter, limit: int, offset: int, order_by: str, *, descending: bool
+) -> list[int]:
+    """Return the numbers (`Run.seq`) of a page of the list, in its order.
+
+    Raises:
+        ValueError: `order_by` is not one of `ORDERS`.
+    """
+    if order_by not in ORDERS:
+        raise ValueError(f"order_by is {order_by!r}, expected one of {', '.join(ORDERS)}")
+    if not is_by_series(where):
+        statement = select(Run.seq).where(*conditions(where))
+        statement = statement.order_by(*ordering(order_by, descending=descending, indexed=False))
+        if order_by == "device":
+            statement = statement.join(Environment, Environment.id == Run.environment_id)
+        return list(connection.scalars(statement.limit(limit).offset(offset)))
+    found = by_series(connection, where)
+    if order_by in ("time", "duration"):
+        return _of_series(connection, where, found, limit, offset, order_by, descending=descending)
+    return _grouped(connection, where, found, order_by, limit, offset, descending=descending)
+
+
+def _grouped(
+    connection: Connection,
+    where: RunFilter,
+    found: Sequence[SeriesCount],
+    order_by: str,
+    limit: int,
+    offset: int,
+    *,
+    descending: bool,
+) -> list[int]:
+    """Return a page of a list that is sorted by what its series have: value by value."""
+    of = OF_ORDER[order_by]
+    chosen: list[int] = []
+    for value in sorted({getattr(series, of) for series in found}, reverse=descending):
+        some = [series for series in found if getattr(series, of) == value]
+        n = sum(series.n for series in some)
+        if offset < n and len(chosen) < limit:
+            chosen += _of_series(connection, where, some, limit - len(chosen), offset)
+        offset = max(offset - n, 0)
+    return chosen
+
+
+def _of_series(
+    connection: Connection,
+    where: RunFilter,
+    found: Sequence[SeriesCount],
+    limit: int,
+    offset: int,
+    order_by: str = "time",
+    *,
+    descending: bool = True,
+) -> list[int]:
+    """Return a page of the runs of some series: few are sorted, many are met in the order of an index.
+
+    The database does not know which is quicker.
+    """
+    few = sum(series.n for series in found) <= FEW
+    number: Any = Run.series_id if few else Run.series_id + 0  # no index has that
+    statement = select(Run.seq).where(number.in_([series.id for series in found]), *of_each_run(where))
+    statement = statement.order_by(*ordering(order_by, descending=descending, indexed=not few))
+    return list(connection.scalars(statement.limit(limit).offset(offset)))

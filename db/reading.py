@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select, true
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from db.models import Artifact, Environment, Image, Metric, Run, RunArtifact, RunInput, RunTag
 from db.records import (
@@ -32,6 +31,8 @@ SUMMARY = (
         Run.note,
         Run.shared,
         RunInput.image_sha256.label("picture_sha256"),
+        Run.error_class,
+        Run.deleted,
     )
     .join(Environment, Environment.id == Run.environment_id)
     .outerjoin(RunInput, (RunInput.run_id == Run.id) & (RunInput.position == 0))
@@ -67,15 +68,19 @@ PLAIN_FIELDS = (
 
 
 def visible_to(owner: str | None) -> ColumnElement[bool]:
-    """Return the condition that `owner` may see a run: an own or a shared one; None may see all."""
-    return true() if owner is None else or_(Run.owner == owner, Run.shared)
+    """Return the condition that `owner` may see a run: an own or a shared one, None all; none in the bin."""
+    kept = Run.deleted.is_(None)
+    return kept if owner is None else kept & or_(Run.owner == owner, Run.shared)
 
 
-def load_summaries(connection: Connection, statement: Select[*tuple[Any, ...]]) -> tuple[RunSummary, ...]:
-    """Return the list that a statement built on `SUMMARY` selects: two queries, however long it is."""
-    rows = connection.execute(statement).mappings().all()
-    tags = load_tags(connection, [row["id"] for row in rows])
-    return tuple(RunSummary(**row, tags=tags[row["id"]]) for row in rows)
+def load_summaries(connection: Connection, seqs: Sequence[int]) -> tuple[RunSummary, ...]:
+    """Return the rows of a list, in the order of their numbers `Run.seq`: two queries, however long it is."""
+    statement = SUMMARY.add_columns(Run.seq).where(Run.seq.in_(seqs))
+    rows = {seq: row for *row, seq in connection.execute(statement)}
+    names = [str(column.key) for column in SUMMARY.selected_columns]
+    found = [dict(zip(names, rows[seq], strict=True)) for seq in seqs]
+    tags = load_tags(connection, [row["id"] for row in found])
+    return tuple(RunSummary(**row, tags=tags[row["id"]]) for row in found)
 
 
 def load_runs(connection: Connection, run_ids: Sequence[str]) -> tuple[RunRecord, ...]:
@@ -98,7 +103,12 @@ def load_runs(connection: Connection, run_ids: Sequence[str]) -> tuple[RunRecord
 
 def load_kept_pictures(connection: Connection, owner: str | None, limit: int) -> tuple[KeptPicture, ...]:
     """Return the kept pictures of the newest own runs, each once, newest first."""
-    newest = select(Run.id, Run.time).order_by(Run.time.desc(), Run.id.desc()).limit(RUNS_WITH_PICTURES)
+    newest = (
+        select(Run.id, Run.time)
+        .where(Run.deleted.is_(None))
+        .order_by(Run.time.desc(), Run.id.desc())
+        .limit(RUNS_WITH_PICTURES)
+    )
     runs = (newest if owner is None else newest.where(Run.owner == owner)).subquery()
     statement = (
         select(runs.c.id, RunInput.role, RunInput.name, RunInput.image_sha256, runs.c.time)

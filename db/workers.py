@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection, delete, insert, select, update
 
+from db import cells
 from db.models import Run, Worker
 
 SILENCE = timedelta(hours=24)
@@ -67,10 +68,12 @@ def mark_interrupted(connection: Connection, run_ids: Sequence[str]) -> int:
         "error_class": "Interrupted",
         "error_message": "The process that worked on it ended before the run did.",
     }
-    still = Run.id.in_(run_ids) & (Run.status == "running")
-    changed = connection.execute(update(Run).where(still).values(outcome)).rowcount
+    still = select(Run.id).where(Run.id.in_(run_ids), Run.status == "running").with_for_update()
+    changed = connection.scalars(still).all()
+    with cells.recounted(connection, changed):
+        connection.execute(update(Run).where(Run.id.in_(changed)).values(outcome))
     connection.execute(delete(Worker).where(Worker.run_id.in_(run_ids)))
-    return changed
+    return len(changed)
 
 
 def _is_gone(machine: str, pid: int, started_s: float, seen: datetime) -> bool:

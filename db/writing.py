@@ -1,19 +1,30 @@
 """The statements that put runs in. Each function works inside a transaction that its caller holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from ulid import ULID
 
-from db import workers
+from db import cells, words, workers
 from db.engine import Transactions
 from db.errors import InvalidRunError, RunNotFoundError, StaleReferenceError
 from db.ids import RUN_IDS
-from db.models import EPOCH, Artifact, Base, Environment, Image, Metric, Run, RunArtifact, RunInput, RunTag
+from db.models import (
+    EPOCH,
+    Artifact,
+    Base,
+    Environment,
+    Image,
+    Metric,
+    Run,
+    RunArtifact,
+    RunInput,
+    RunTag,
+    Series,
+)
 from db.records import NewArtifact, NewPicture, NewRun
 from db.rows import (
     Row,
@@ -26,8 +37,15 @@ from db.rows import (
     run_row,
     tag_rows,
 )
+from db.series import is_loopback, series_row
 
-INSERT_RUN = insert(Run)
+CHUNK = 1_000
+
+NEXT = {
+    "sqlite": select(func.coalesce(func.max(Run.seq), 0) + 1).correlate(None).scalar_subquery(),
+    "postgresql": func.nextval("run_seq"),
+}
+INSERT_RUN = {name: insert(Run).values(seq=number) for name, number in NEXT.items()}
 INSERT_METRIC = insert(Metric)
 INSERT_TAG = insert(RunTag)
 INSERT_INPUT = insert(RunInput)
@@ -38,9 +56,12 @@ UNUSED: dict[type[Base], ColumnElement[bool]] = {
     Image: ~exists().where(RunInput.image_sha256 == Image.sha256),
     Artifact: ~exists().where(RunArtifact.sha256 == Artifact.sha256)
     & ~exists().where(Image.kept_sha256 == Artifact.sha256),
-    Environment: ~exists().where(Run.environment_id == Environment.id),
+    Series: ~exists().where(Run.series_id == Series.id),
+    Environment: ~exists().where(Run.environment_id == Environment.id)
+    & ~exists().where(Series.environment_id == Environment.id),
 }
-"""Of each table whose rows are shared, which ones nothing refers to; images refer to bytes."""
+"""Of each table whose rows are shared, which ones nothing refers to; images refer to bytes, series
+to environments."""
 
 
 REMEMBERED = 64
@@ -102,6 +123,7 @@ class RunWriter:
         self._database = database
         self._keep_pictures = keep_pictures
         self._environments: dict[str, int] = {}
+        self._series: dict[str, int] = {}
         self._stored: tuple[str, ...] = ()
 
     def insert(self, run: NewRun, status: str, then: Then = nothing) -> str:
@@ -110,7 +132,8 @@ class RunWriter:
         images = self._prepare_images(rows)
         try:
             self._insert(rows, images, self._environments.get(rows.environment["digest"]), then)
-        except StaleReferenceError:  # somebody deleted the environment with its last run
+        except StaleReferenceError:  # somebody deleted the environment or the series with its last run
+            self._series.clear()
             self._insert(rows, images, None, then)
         return str(rows.run["id"])
 
@@ -138,7 +161,7 @@ class RunWriter:
             insert_images(connection, [images.get(p.sha256) or self._image_row(p) for p in due])
             if environment_id is None:
                 environment_id = find_or_insert_environment(connection, rows.environment)
-            insert_run(connection, rows, environment_id)
+            insert_run(connection, rows, environment_id, self._series)
             then(connection, rows.run["id"])
         self._environments[rows.environment["digest"]] = environment_id
         fresh = rows.pictures.keys() - set(self._stored)
@@ -163,9 +186,21 @@ def insert_blobs(connection: Connection, blobs: dict[str, bytes]) -> None:
     insert_missing(connection, Artifact, "sha256", rows)
 
 
-def insert_run(connection: Connection, rows: RunRows, environment_id: int) -> None:
-    """Insert a run and what belongs to it; its images and bytes are there already."""
-    connection.execute(INSERT_RUN, rows.run | {"environment_id": environment_id})
+def insert_run(
+    connection: Connection, rows: RunRows, environment_id: int, series: dict[str, int] | None = None
+) -> None:
+    """Insert a run and what belongs to it; its images and bytes are there already.
+
+    Args:
+        series: Ids of those that are known, by digest; a new one is added.
+    """
+    run = rows.run | {"environment_id": environment_id}
+    known = {} if series is None else series
+    row = series_row(run, rows.environment["device"], loopback=is_loopback(run["parameters"]))
+    if row["digest"] not in known:
+        known[row["digest"]] = cells.find_or_insert_series(connection, row)
+    run["series_id"] = known[row["digest"]]
+    connection.execute(INSERT_RUN[connection.dialect.name], run)
     for statement, some in (
         (INSERT_METRIC, rows.metrics),
         (INSERT_TAG, rows.tags),
@@ -174,13 +209,11 @@ def insert_run(connection: Connection, rows: RunRows, environment_id: int) -> No
     ):
         if some:
             connection.execute(statement, some)
-    if rows.run["status"] == "running":
-        workers.register(connection, rows.run["id"])
-
-
-def upsert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT that knows ON CONFLICT; both databases have the same."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if run["status"] == "running":
+        workers.register(connection, run["id"])
+    answers = (rows.blobs[row["sha256"]] for row in rows.artifacts if row["media_type"] == words.SEARCHED)
+    words.index(connection, run["id"], words.said_by(run["parameters"], run["note"], answers))
+    cells.count_new(connection, run, rows.metrics, rows.tags)
 
 
 def find_or_insert_environment(connection: Connection, row: Row) -> int:
@@ -192,14 +225,14 @@ def find_or_insert_environment(connection: Connection, row: Row) -> int:
 def insert_missing(connection: Connection, table: type[Base], key: str, rows: list[Row]) -> None:
     """Insert rows, leaving out those whose `key` is there."""
     if rows:
-        connection.execute(upsert(connection, table).on_conflict_do_nothing(index_elements=[key]), rows)
+        connection.execute(cells.upsert(connection, table).on_conflict_do_nothing(index_elements=[key]), rows)
 
 
 def insert_images(connection: Connection, rows: list[Row]) -> None:
     """Insert images; one that is there becomes kept where the new row is."""
     if not rows:
         return
-    statement = upsert(connection, Image)
+    statement = cells.upsert(connection, Image)
     kept = func.coalesce(statement.excluded.kept_sha256, Image.kept_sha256)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["sha256"], set_={"kept_sha256": kept}), rows
@@ -217,9 +250,36 @@ def append_metrics(connection: Connection, run_id: str, rows: list[Row]) -> None
 
 def set_tags(connection: Connection, run_id: str, tags: Sequence[str]) -> None:
     """Replace the tags of a run."""
-    connection.execute(delete(RunTag).where(RunTag.run_id == run_id))
-    if rows := tag_rows(run_id, tags):
-        connection.execute(INSERT_TAG, rows)
+
+    def change() -> None:
+        connection.execute(delete(RunTag).where(RunTag.run_id == run_id))
+        if rows := tag_rows(run_id, tags):
+            connection.execute(INSERT_TAG, rows)
+
+    cells.change_tags(connection, [run_id], change)
+
+
+def change_tags(
+    connection: Connection,
+    run_ids: Collection[str],
+    owner: str | None,
+    add: Sequence[str],
+    remove: Sequence[str],
+) -> int:
+    """Put tags on own runs, and take others off; return how many of the runs there are."""
+    own = select(Run.id).where(Run.id.in_(run_ids), Run.deleted.is_(None), *owned_by(owner)).with_for_update()
+    ids = connection.scalars(own.order_by(Run.id)).all()
+    new = [row for run_id in ids for row in tag_rows(run_id, add)]
+    old = [row["tag"] for row in tag_rows("", remove)]
+
+    def change() -> None:
+        connection.execute(delete(RunTag).where(RunTag.run_id.in_(ids), RunTag.tag.in_(old)))
+        if new:
+            insert_new = cells.upsert(connection, RunTag).on_conflict_do_nothing()
+            connection.execute(insert_new, new)
+
+    cells.change_tags(connection, ids, change)
+    return len(ids)
 
 
 def hold_running(connection: Connection, run_id: str) -> None:
@@ -248,10 +308,13 @@ def update_own_run(connection: Connection, run_id: str, owner: str | None, value
 
 def delete_runs(connection: Connection, *conditions: ColumnElement[bool]) -> int:
     """Delete runs with all that only they refer to; return how many there were."""
-    deleted = connection.execute(delete(Run).where(*conditions)).rowcount
-    if deleted:
+    ids = connection.scalars(select(Run.id).where(*conditions)).all()
+    for some in (ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)):
+        cells.count(connection, some, -1)
+        connection.execute(delete(Run).where(Run.id.in_(some)))
+    if ids:
         delete_orphans(connection)
-    return deleted
+    return len(ids)
 
 
 def owned_by(owner: str | None) -> list[ColumnElement[bool]]:

@@ -64,10 +64,17 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         store.record(draft())
 
 
+def is_a_model(_thing: object, name: str, kind: str, *_: object) -> bool:
+    """Leave out what is another kind of table on each database."""
+    return not (kind == "table" and name.startswith("run_words"))
+
+
 def test_the_tables_are_those_of_the_models(url: str) -> None:
     engine = engine_of(url)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": is_a_model}
+        )
         assert compare_metadata(context, Base.metadata) == []
         for table in Base.metadata.sorted_tables:
             checks = inspect(connection).get_check_constraints(table.name)

@@ -11,8 +11,7 @@ from ulid import ULID
 
 from core.runs import RunDraft
 from db import RunFilter, Store
-from db.engine import store_url
-from db.queries import Bucket
+from db.history_records import Bucket
 from db.writing import find_or_insert_environment, insert_run, run_rows
 from tests.support.runs import draft
 
@@ -90,7 +89,8 @@ def test_a_chart_is_bounded_to_the_newest(
 ) -> None:
     counts = store.runs_over_time(RunFilter(), "hour")
     latencies = store.latency_over_time(RunFilter(), "hour")
-    monkeypatch.setattr("db.queries.MAX_POINTS", 10)
+    for module in ("timelines", "latencies"):
+        monkeypatch.setattr(f"db.{module}.MAX_POINTS", 10)
     assert len(timed) > 10
     assert store.runs_over_time(RunFilter(), "hour") == counts[-10:]
     assert store.latency_over_time(RunFilter(), "hour") == latencies[-10:]
@@ -108,15 +108,3 @@ def test_times_before_1970_and_of_other_zones_are_compared_as_moments(store: Sto
     assert store.count(RunFilter(since=east)) == 1
     assert store.count(RunFilter(until=east)) == 0
     assert store.count(RunFilter(since=datetime(1960, 1, 1, tzinfo=UTC))) == 1
-
-
-def test_the_charts_of_sqlite_never_read_the_runs_themselves(url: str, store: Store) -> None:
-    if store_url(url).drivername != "sqlite":
-        return
-    with store._database.read() as connection:
-        for columns in ("kind, model_id, status, environment_id", "model_id, time / 3600000"):
-            plan = connection.exec_driver_sql(
-                f"EXPLAIN QUERY PLAN SELECT {columns}, count(*), max(duration_ms) FROM run"
-                f" WHERE owner = 'ada' AND kind IN ('a', 'b') GROUP BY {columns}"
-            ).all()
-            assert any("COVERING INDEX ix_run_aggregate" in row[-1] for row in plan)

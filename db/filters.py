@@ -1,0 +1,101 @@
+"""Which runs a filter stands for, as conditions of SQL."""
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, SQLColumnExpression, select, type_coerce
+
+from db.history_records import MOST_FOUND, RunFilter
+from db.models import Environment, Run, RunTag, Series
+from db.words import RUN_WORDS, found_in
+
+ORDERS: dict[str, Any] = {
+    "time": Run.time,
+    "kind": Run.kind,
+    "model": Run.model_id,
+    "status": Run.status,
+    "duration": Run.duration_ms,
+    "device": Environment.device,
+}
+
+
+def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on `Run` that a filter stands for."""
+    if where.text.strip():
+        return [Run.seq.in_(newest_found(where))]
+    return [Run.series_id.in_(series_of(where)), *of_each_run(where)]
+
+
+def series_of(where: RunFilter) -> Select[int]:
+    """Return the series of which there may be runs."""
+    return select(Series.id).where(*of_series(where))
+
+
+def of_series(where: RunFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on the series that a filter stands for."""
+    found: list[ColumnElement[bool]] = [Series.deleted.is_(where.deleted)]
+    if where.owner is not None:
+        found.append(Series.owner == where.owner)
+    if where.measured_only:
+        found.append(Series.loopback.is_(False))
+    for column, values in (
+        (Series.kind, where.kinds),
+        (Series.model_id, where.models),
+        (Series.status, where.statuses),
+        (Series.device, where.devices),
+        (Series.outcome, where.outcomes),
+    ):
+        if values:
+            found.append(column.in_(values))
+    return found
+
+
+def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions that the series of a run does not decide, but for its words."""
+    found: list[ColumnElement[bool]] = []
+    if where.tags:
+        tagged = select(Run.seq).join(RunTag, RunTag.run_id == Run.id).where(RunTag.tag.in_(where.tags))
+        found.append(Run.seq.in_(tagged.correlate(None)))
+    if where.since is not None:
+        found.append(Run.time >= where.since)
+    if where.until is not None:
+        found.append(Run.time < where.until)
+    if where.min_ms is not None:
+        found.append(Run.duration_ms >= where.min_ms)
+    if where.max_ms is not None:
+        found.append(Run.duration_ms < where.max_ms)
+    return found
+
+
+def newest_found(where: RunFilter) -> Select[int | None]:
+    """Return the numbers (`Run.seq`) of the newest runs that say all words and fit the rest of the filter."""
+    says_them, seq = found_in(where.text)
+    return (
+        select(Run.seq)
+        .select_from(RUN_WORDS)
+        .join(Run, Run.seq == seq)
+        .where(says_them, *conditions(replace(where, text="")))
+        .order_by(seq.desc())
+        .limit(MOST_FOUND)
+        .correlate(None)
+    )
+
+
+def is_by_series(where: RunFilter) -> bool:
+    """Say whether the series and the time of a run decide whether a filter lets it through."""
+    return not (where.text.strip() or where.tags or where.min_ms is not None or where.max_ms is not None)
+
+
+def ordering(
+    order_by: str, *, descending: bool, indexed: bool
+) -> list[SQLColumnExpression[Any] | ColumnElement[Any]]:
+    """Return the sort keys: the column (missing values last), then the newest first.
+
+    Args:
+        indexed: Whether runs are met by time in the order of an index, or sorted.
+    """
+    if order_by == "time":
+        time = Run.time if indexed else type_coerce(Run.time, BigInteger) + 0
+        return [time.desc(), Run.seq.desc()] if descending else [time, Run.seq]
+    key = ORDERS[order_by].desc() if descending else ORDERS[order_by].asc()
+    return [key.nulls_last(), type_coerce(Run.time, BigInteger).desc(), Run.seq.desc()]

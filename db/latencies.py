@@ -1,0 +1,257 @@
+"""How long successful runs took: over time, by model, against how good they are.
+
+Few runs are read one by one and their quantiles are exact. Of more, the counted bins of whole days are merged
+(`sketch`), and only the ends of the time are read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy import BigInteger, Connection, Select, func, literal_column, select
+
+from db.breaks import breaks_of
+from db.days import days_of, in_days, number_at, number_of, time_of
+from db.filters import conditions, is_by_series
+from db.history_records import (
+    MAX_POINTS,
+    MOST_MODELS,
+    OK,
+    Bucket,
+    LatencyChart,
+    LatencyPoint,
+    ModelSpread,
+    RunFilter,
+    Spread,
+)
+from db.models import Cell, Run, Series
+from db.queries import count_runs
+from db.sketch import Counts, bin_of, lower_edge, merged, quantiles, summed
+from db.timelines import MOST_READ, newest
+
+EXACT_RUNS = 50_000
+"""So many runs are read one by one."""
+BARS = 60
+"""Most bins of a histogram."""
+OVER_TIME = (0.25, 0.5, 0.75, 0.9)
+BY_MODEL = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+
+
+def timed(where: RunFilter) -> RunFilter | None:
+    """Return the filter of the successful runs among those of a filter; None where there are none."""
+    if (where.statuses and OK not in where.statuses) or (where.outcomes and OK not in where.outcomes):
+        return None
+    return replace(where, statuses=(OK,), outcomes=())
+
+
+def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> LatencyChart:
+    """Return quartiles and 90th percentile of each model's durations in each bucket, and its breaks."""
+    good = timed(where)
+    if good is None:
+        return LatencyChart(bucket, (), (), exact=True)
+    if bucket == "hour":
+        good = newest(connection, good, MOST_READ)
+    exact = bucket == "hour" or is_exact(connection, good)
+    if exact:
+        points = _points_of_runs(connection, good, bucket)
+    else:
+        points = _points_of_cells(connection, good, bucket)
+    since = points[0].time if len(points) == MAX_POINTS else None
+    shown = good if since is None else replace(good, since=max(since, good.since or since))
+    return LatencyChart(bucket, points, breaks_of(connection, shown, bucket), exact=exact)
+
+
+def is_exact(connection: Connection, where: RunFilter) -> bool:
+    """Say whether the runs of a filter are read one by one."""
+    return not is_by_series(where) or count_runs(connection, where) <= EXACT_RUNS
+
+
+def ranked(where: RunFilter, *group: Any) -> Any:
+    """Return the timed runs of a filter with group, duration, rank in the group, and size of the group."""
+    ms = Run.duration_ms
+    return (
+        select(
+            *group,
+            ms.label("ms"),
+            func.row_number().over(partition_by=group, order_by=ms).label("rank"),
+            func.count().over(partition_by=group).label("n"),
+        )
+        .join(Series, Series.id == Run.series_id)
+        .where(*conditions(where), ms.is_not(None))
+        .subquery()
+    )
+
+
+def _points_of_runs(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
+    runs = ranked(where, number_of(bucket).label("bucket"), Series.model_id)
+    rank, n, ms = runs.c.rank, runs.c.n, runs.c.ms
+    middle = (2 * rank).between(n, n + 2)  # one rank for an odd count, two for an even one
+    statement = (
+        select(
+            runs.c.bucket,
+            runs.c.model_id,
+            func.max(n),
+            func.avg(ms).filter(middle),
+            func.min(ms).filter(10 * rank >= 9 * n),
+            func.min(ms).filter(4 * rank >= n),
+            func.min(ms).filter(4 * rank >= 3 * n),
+        )
+        .group_by(runs.c.bucket, runs.c.model_id)
+        .order_by(runs.c.bucket.desc(), runs.c.model_id.desc())
+        .limit(MAX_POINTS)
+    )
+    rows = connection.execute(statement).all()
+    return tuple(LatencyPoint(time_of(bucket, number), *row) for number, *row in reversed(rows))
+
+
+def _points_of_cells(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
+    models = list(connection.scalars(select(Series.model_id).distinct().order_by(Series.model_id)))
+    newest_bucket = _newest_bucket(connection, where, bucket)
+    buckets = -(-2 * MAX_POINTS // max(len(models), 1))
+    while True:
+        oldest = newest_bucket - buckets
+        some = replace(
+            where, since=max(time_of(bucket, oldest + 1), where.since or time_of(bucket, oldest + 1))
+        )
+        points = _points(_binned(connection, some, models, bucket), models, bucket)
+        if len(points) >= MAX_POINTS or count_runs(connection, some) == count_runs(connection, where):
+            return points[-MAX_POINTS:]
+        buckets *= 4
+
+
+def _newest_bucket(connection: Connection, where: RunFilter, bucket: Bucket) -> int:
+    newest_time = connection.scalars(select(func.max(Run.time)).where(*conditions(where))).one()
+    return number_at(bucket, newest_time)
+
+
+Found = tuple[Counts, Counts, Counts]
+"""Groups, bins and counts."""
+
+
+def _points(found: Found, models: Sequence[str], bucket: Bucket) -> tuple[LatencyPoint, ...]:
+    groups, counts, ms = quantiles(found, OVER_TIME)
+    return tuple(
+        LatencyPoint(
+            time_of(bucket, group // len(models)), models[group % len(models)], n, p50, p90, p25, p75
+        )
+        for group, n, (p25, p50, p75, p90) in zip(groups.tolist(), counts.tolist(), ms.tolist(), strict=True)
+    )
+
+
+def _binned(
+    connection: Connection, where: RunFilter, models: Sequence[str], bucket: Bucket | None = None
+) -> Found:
+    """Return the bins of the durations by bucket and model; the group is `bucket * len(models) + model`."""
+    place = {model: i for i, model in enumerate(models)}
+    of_series = {
+        series_id: place[model] for series_id, model in connection.execute(select(Series.id, Series.model_id))
+    }
+
+    def group(series_id: int, number: int) -> int:
+        return number * len(models) + of_series[series_id]
+
+    days, rest = days_of(where)
+    groups: list[int] = []
+    sketches: list[bytes] = []
+    if days is not None:
+        number = number_of(bucket, Cell.day) if bucket else literal_column("0", BigInteger)
+        statement = select(Cell.series_id, number, Cell.sketch).where(*in_days(Cell, days, where))
+        for series_id, at, sketch in connection.execute(statement):
+            groups.append(group(series_id, at))
+            sketches.append(sketch)
+    found = merged(groups, sketches)
+    for some in rest:
+        found = _with_runs(connection, some, found, group, bucket)
+    return found
+
+
+def _with_runs(
+    connection: Connection,
+    where: RunFilter,
+    found: Found,
+    group: Callable[[int, int], int],
+    bucket: Bucket | None,
+) -> Found:
+    """Add runs of the ends of the time, which are not whole days, one by one."""
+    number = number_of(bucket) if bucket else literal_column("0", BigInteger)
+    statement: Select[*tuple[Any, ...]] = select(Run.series_id, number, Run.duration_ms).where(
+        *conditions(where)
+    )
+    runs: Counter[int] = Counter()
+    for series_id, at, ms in connection.execute(statement.where(Run.duration_ms.is_not(None))):
+        runs[group(series_id, at) << 16 | bin_of(ms)] += 1
+    groups, bins, counts = found
+    keys = np.concatenate((groups << 16 | bins, np.fromiter(runs, np.int64, len(runs))))
+    return summed(keys, np.concatenate((counts, np.fromiter(runs.values(), np.int64, len(runs)))))
+
+
+def spread(connection: Connection, where: RunFilter) -> Spread:
+    """Return how the durations of successful runs are distributed, by model."""
+    good = timed(where)
+    if good is None:
+        return Spread((), (), exact=True)
+    if is_exact(connection, good):
+        return _spread_of_runs(connection, good)
+    models = list(connection.scalars(select(Series.model_id).distinct().order_by(Series.model_id)))
+    return _spread_of_cells(_binned(connection, good, models), models)
+
+
+def _spread_of_cells(found: Found, models: Sequence[str]) -> Spread:
+    groups, bins, counts = found
+    if not groups.size:
+        return Spread((), (), exact=False)
+    first, step = _axis(int(bins.min()), int(bins.max()))
+    bars = np.zeros((len(models), BARS), np.int64)
+    np.add.at(bars, (groups, (bins - first) // step), counts)
+    present, totals, ms = quantiles(found, BY_MODEL)
+    rows = [
+        _row(models[group], n, values, bars[group].tolist())
+        for group, n, values in zip(present.tolist(), totals.tolist(), ms.tolist(), strict=True)
+    ]
+    return _spread(first, step, rows, exact=False)
+
+
+def _row(model: str, count: int, at: Sequence[float], bars: Sequence[int]) -> ModelSpread:
+    least, p10, p25, median, p75, p90, p99, most = at
+    return ModelSpread(model, count, least, p10, p25, median, p75, p90, p99, most, tuple(bars))
+
+
+def _axis(least: int, greatest: int) -> tuple[int, int]:
+    """Return the first fine bin of a histogram and how many of them are one bar."""
+    return least, max(-(-(greatest - least + 1) // BARS), 4)
+
+
+def _spread(first: int, step: int, rows: list[ModelSpread], *, exact: bool) -> Spread:
+    last = max((i for row in rows for i, n in enumerate(row.bins) if n), default=-1) + 1
+    edges = tuple(lower_edge(first + step * np.arange(last + 1)).tolist())
+    kept = sorted(rows, key=lambda row: (-row.count, row.model_id))[:MOST_MODELS]
+    return Spread(edges, tuple(replace(row, bins=row.bins[:last]) for row in kept), exact=exact)
+
+
+def _spread_of_runs(connection: Connection, where: RunFilter) -> Spread:
+    quantiles_of = _exact_quantiles(connection, where)
+    if not quantiles_of:
+        return Spread((), (), exact=True)
+    least, greatest = (pick(pick(row[1:]) for row in quantiles_of.values()) for pick in (min, max))
+    first, step = _axis(bin_of(least), bin_of(greatest))
+    bars: dict[str, list[int]] = {model: [0] * BARS for model in quantiles_of}
+    statement: Select[*tuple[Any, ...]] = select(Series.model_id, Run.duration_ms, func.count()).join(
+        Series, Series.id == Run.series_id
+    )
+    statement = statement.where(*conditions(where), Run.duration_ms.is_not(None))
+    for model, ms, n in connection.execute(statement.group_by(Series.model_id, Run.duration_ms)):
+        bars[model][(bin_of(ms) - first) // step] += n
+    rows = [_row(model, row[0], row[1:], bars[model]) for model, row in quantiles_of.items()]
+    return _spread(first, step, rows, exact=True)
+
+
+def _exact_quantiles(connection: Connection, where: RunFilter) -> dict[str, tuple[Any, ...]]:
+    """Return the count, and the quantiles of `ModelSpread` in its order, by model."""
+    runs = ranked(where, Series.model_id)
+    rank, n, ms = runs.c.rank, runs.c.n, runs.c.ms
+    at = [func.min(ms).filter(100 * rank >= percent * n) for percent in (0, 10, 25, 75, 90, 99)]
+    at.insert(3, func.avg(ms).filter((2 * rank).between(n, n + 2)))
+    statement = select(runs.c.model_id, func.max(n), *at, func.max(ms)).group_by(runs.c.model_id)
+    return {model: tuple(row) for model, *row in connection.execute(statement)}

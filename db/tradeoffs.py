@@ -1,0 +1,95 @@
+"""Which numbers runs measured, and how good and how fast each model is by them."""
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from db.cells import MOST
+from db.days import days_of, in_days
+from db.filters import conditions, is_by_series
+from db.history_records import DURATION, MOST_METRICS, MOST_MODELS, RUNNING, MetricName, RunFilter, TradePoint
+from db.latencies import spread, timed
+from db.models import Metric, MetricCell, Run, Series
+
+Sums = tuple[float, float, float]
+"""Number, sum and sum of squares."""
+
+
+def metric_names(connection: Connection, where: RunFilter) -> tuple[MetricName, ...]:
+    """Return the numbers that runs measured once each, most frequent first."""
+    n: dict[str, int] = defaultdict(int)
+    units: dict[str, str] = {}
+    cells = (MetricCell.name, func.max(MetricCell.unit), func.sum(MetricCell.n))
+    runs = (Metric.name, func.max(Metric.unit), func.count())
+    for statement in _statements(where, cells, runs):
+        for name, unit, count in connection.execute(
+            statement.group_by(next(iter(statement.selected_columns)))
+        ):
+            n[name] += int(count)
+            units[name] = unit
+    most = sorted(n, key=lambda name: (-n[name], name))[:MOST_METRICS]
+    return tuple(MetricName(name, units[name], n[name]) for name in most)
+
+
+def trade_off(connection: Connection, where: RunFilter, quality: str, speed: str) -> tuple[TradePoint, ...]:
+    """Return quality against speed of the models that have both."""
+    good = timed(where)
+    if good is None:
+        return ()
+    qualities = _sums(connection, good, quality)
+    if speed == DURATION:
+        speeds = {row.model_id: (row.median_ms, row.count) for row in spread(connection, good).models}
+    else:
+        sums = _sums(connection, good, speed)
+        speeds = {model: (total / n, int(n)) for model, (n, total, _) in sums.items()}
+    points = [
+        TradePoint(model, total / n, _error(n, total, squares), int(n), *speeds[model])
+        for model, (n, total, squares) in sorted(qualities.items())
+        if model in speeds
+    ]
+    return tuple(sorted(points, key=lambda point: (-point.quality_n, point.model_id))[:MOST_MODELS])
+
+
+def _error(n: float, total: float, squares: float) -> float | None:
+    """Return the standard error of a mean."""
+    if n < 2:
+        return None
+    variance = max(squares - total * total / n, 0.0) / (n - 1)
+    return float((variance / n) ** 0.5)
+
+
+def _sums(connection: Connection, where: RunFilter, name: str) -> dict[str, Sums]:
+    cells = (
+        Series.model_id,
+        func.sum(MetricCell.n),
+        func.sum(MetricCell.total),
+        func.sum(MetricCell.squares),
+    )
+    square = case((func.abs(Metric.value) > 1e150, MOST), else_=Metric.value * Metric.value)
+    value = case((func.abs(Metric.value) > MOST, 0.0), else_=Metric.value)
+    runs = (Series.model_id, func.count(), func.sum(value), func.sum(square))
+    found: dict[str, Sums] = defaultdict(lambda: (0.0, 0.0, 0.0))
+    for statement in _statements(where, cells, runs, name):
+        for model, *sums in connection.execute(statement.group_by(Series.model_id)):
+            n, total, squared = found[model]
+            found[model] = (n + float(sums[0]), total + sums[1], squared + sums[2])
+    return dict(found)
+
+
+def _statements(
+    where: RunFilter, cells: tuple[Any, ...], runs: tuple[Any, ...], name: str | None = None
+) -> list[Select[*tuple[Any, ...]]]:
+    """Return what selects from the days that are summed up already, and from the runs beside them."""
+    days, rest = days_of(where) if is_by_series(where) else (None, [where])
+    found: list[Select[*tuple[Any, ...]]] = []
+    if days is not None:
+        summed = select(*cells).join(Series, Series.id == MetricCell.series_id)
+        summed = summed.where(*in_days(MetricCell, days, where))
+        found.append(summed if name is None else summed.where(MetricCell.name == name))
+    for some in rest:
+        read = select(*runs).select_from(Run).join(Series, Series.id == Run.series_id)
+        read = read.join(Metric, Metric.run_id == Run.id).where(*conditions(some))
+        read = read.where(Metric.step.is_(None), Run.status != RUNNING)
+        found.append(read if name is None else read.where(Metric.name == name))
+    return found
