@@ -31,7 +31,7 @@ class Clicked:
 
 
 class MaskSubject(Subject):
-    """A segmenter; the precision is that of its picture encoder, the heavy part, while the decoder keeps fp32."""
+    """A segmenter; the precision is that of its picture encoder, the heavy part. The decoder keeps fp32."""
 
     kind = "mask"
 

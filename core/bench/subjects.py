@@ -44,6 +44,8 @@ class Subject(ABC):
     """`classes`, `features`, `mask` or `text`."""
     takes_batches: ClassVar[bool] = True
     """Whether one pass can take several pictures."""
+    model: Any
+    """As it was loaded; its weights may be changed."""
 
     def __init__(self, model: "Loaded", options: Options) -> None:
         import torch

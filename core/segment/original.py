@@ -37,7 +37,7 @@ class OriginalSam(Segmenter):
         return self.features(pixels), geometry
 
     def prepare(self, rgb: NDArray[np.uint8]) -> tuple["Tensor", Geometry]:
-        """Return what the encoder takes of a picture, 1 3 S S on the device, and how the picture lies in it."""
+        """Return what the encoder takes of a picture, 1 3 S S on the device, and how it lies there."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 

@@ -47,7 +47,7 @@ class TransformersSam(Segmenter):
         return self.features(pixels), geometry
 
     def prepare(self, rgb: NDArray[np.uint8]) -> tuple["Tensor", Geometry]:
-        """Return what the encoder takes of a picture, 1 3 S S on the device, and how the picture lies in it."""
+        """Return what the encoder takes of a picture, 1 3 S S on the device, and how it lies there."""
         own = rgb.copy()  # torch takes no read-only array
         inputs = self.processor(images=own, input_data_format="channels_last", return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device)

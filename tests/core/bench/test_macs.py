@@ -12,7 +12,7 @@ PUBLISHED_GMACS = {
     "vit_small_patch16_224": (4.61, 4.25),
     "vit_base_patch16_224": (17.58, 16.87),
 }
-"""timm's benchmark tables: with attention's two products, and as since its attention is fused, without. Norms are in some of them."""
+"""timm's benchmark tables: with attention's two products, and as since its attention is fused, without."""
 
 
 def by_hand(dim: int, depth: int, tokens: int, patches: int, patch: int, classes: int) -> tuple[int, int]:
