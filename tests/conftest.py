@@ -13,6 +13,8 @@ from tests.support.browser import ACTION_TIMEOUT_MS, FLAGS, App, chromium, runni
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 # Read by libraries once, so set before anything imports them.
 HUB_HOME = tempfile.TemporaryDirectory(prefix="hub-", ignore_cleanup_errors=True)
@@ -22,6 +24,8 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 os.environ["HF_HOME"] = HUB_HOME.name
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody answers: no test can reach the real hub
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the other core has a worker of its own
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +82,19 @@ def page(browser: "Browser") -> "Iterator[Page]":
     yield opened
     context.close()
     assert errors == []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadFileScheduling":
+    """Give each worker one file after the other, but all that needs a browser to the same worker.
+
+    Fixtures of a module are made once, and no two browsers with their apps share the machine.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBrowserAtATime(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "tests/browser/"
+            return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
+
+    return OneBrowserAtATime(config, log)

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
-ACTION_TIMEOUT_MS = 30_000
+ACTION_TIMEOUT_MS = 90_000
 """How long the page may take for one step; a busy machine loads torch in that time."""
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
