@@ -14,7 +14,20 @@ from contextlib import nullcontext, redirect_stdout
 import typer
 from typer.exceptions import TyperException
 
-from core.cli import ask, attend, features, models, scenes, search, segment, similar, store, train, vlm_run
+from core.cli import (
+    ask,
+    attend,
+    features,
+    models,
+    report,
+    scenes,
+    search,
+    segment,
+    similar,
+    store,
+    train,
+    vlm_run,
+)
 from core.cli.shared import Answer
 from core.errors import InputError, VisionBenchError
 
@@ -48,6 +61,7 @@ app.command("segment-eval")(segment.evaluate_model)
 app.command("ask")(ask.ask_models)
 app.command("vlm-models")(ask.list_vlms)
 app.command("vlm-run")(vlm_run.run_data_set)
+app.command("report")(report.write_report)
 app.add_typer(train.app, name="train")
 app.add_typer(store.app, name="db")
 

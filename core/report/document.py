@@ -17,8 +17,8 @@ class Text:
     """A paragraph."""
 
     text: str
-    role: Literal["plain", "note", "warning", "verdict", "open"] = "plain"
-    """`verdict` says which is better, `open` that it cannot be told."""
+    role: Literal["plain", "note", "warning", "group", "verdict", "open"] = "plain"
+    """`group` names what follows, `verdict` says which is better, `open` that it cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)

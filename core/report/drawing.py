@@ -55,7 +55,7 @@ def fitted(text: str, room: float) -> str:
     """Return a text that is cut where its room ends, by the usual width of its letters."""
     line, width = " ".join(text.split()), 0.0
     for i, letter in enumerate(line):
-        width += SIZE * (1.0 if east_asian_width(letter) in "WF" else 0.56)
+        width += SIZE * (1.0 if east_asian_width(letter) in "WF" else 0.5)
         if width > room:
             return f"{line[: max(0, i - 2)].rstrip()}…"
     return line

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from urllib.parse import urlsplit
 
 from core.errors import InputError
 
@@ -55,6 +56,24 @@ class Request:
             )
         if not self.sections:
             raise InputError("The report has no section.", f"Choose some of {', '.join(SECTIONS)}.")
+
+
+def store_name(url: str, *, whole: bool = True) -> str:
+    """Return what a store is called, without the name and password that are in its address.
+
+    Args:
+        whole: Whether file, server and database may be named: to its keeper, not to visitors.
+    """
+    kind = "SQLite file" if url.startswith("sqlite") else "PostgreSQL database"
+    if not whole:
+        return kind
+    if url.startswith("sqlite"):
+        return f"{kind} {url.partition(':///')[2].rpartition('/')[2]}"
+    try:
+        parts = urlsplit(url)
+        return f"{kind} {parts.path.lstrip('/')} on {parts.hostname or 'this machine'}"
+    except ValueError:
+        return kind
 
 
 def day_begin(day: date, zone: tzinfo) -> datetime:

@@ -52,7 +52,7 @@ def verdicts_section(reader: Reader, request: Request, totals: Totals) -> Sectio
         return Section("verdicts", SECTIONS["verdicts"], (Text(alone),))
     found: list[Block] = []
     for group, members in _grouped([*better, *speed]).items():
-        found.append(Text(f"{group}:"))
+        found.append(Text(group, "group"))
         found += [Text(one.sentence, "verdict" if one.is_told else "open") for one in members]
     told = sum(verdict.is_told for verdict in (*speed, *better))
     head = f"{told} of {many(len(speed) + len(better), 'comparison')} can be told."

@@ -100,11 +100,13 @@ def _alt(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row], what: str) -> Table:
     columns = (
-        Column("Kind", width=1.3),
+        Column("Kind", width=1.5),
         Column("Model", width=2.0),
         Column("Hardware", width=1.8),
         Column("n", "right"),
-        *(Column(title, "right", 2.1) for title in ("Median", "90th", "99th")),
+        Column("Median", "right", 2.1),
+        Column("90th", "right", 2.1),
+        Column("99th", "right", 1.7),
     )
     cells = [
         [

@@ -1,0 +1,144 @@
+"""`report`: what ran in a period, as a PDF or an HTML file, from the store alone."""
+
+import os
+import re
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from core.cli.shared import Answer, JsonOption, new_file, open_store, writing
+from core.environment import git_revision
+from core.errors import InputError
+from core.runs import LOCAL_OWNER
+from core.settings import settings
+
+if TYPE_CHECKING:
+    from core.report.document import Document
+    from core.report.request import Request
+
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+FORMATS = (".pdf", ".html")
+
+
+def write_report(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .pdf or .html.")],
+    since: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="First day, or a time as in 2026-11-01T08:00.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--to", metavar="DAY", help="Last day, which is in; a time is where it ends.")
+    ] = "",
+    models: Annotated[str, typer.Option("--models", metavar="A,B", help="Only these models.")] = "",
+    kinds: Annotated[str, typer.Option("--kinds", metavar="K,L", help="Only these kinds of run.")] = "",
+    sections: Annotated[str, typer.Option("--sections", metavar="S,T", help="Only these sections.")] = "",
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="As in Asia/Seoul; this machine's if left out.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> Answer:
+    """Write a report on what ran: what was measured, with intervals, verdicts, failures and costs."""
+    from core.report.build import build_report
+    from core.report.request import SECTIONS, Request, store_name
+    from db import RunFilter
+
+    if out.suffix.lower() not in FORMATS:
+        raise InputError(f"{out.name} is neither a .pdf nor a .html file.", "Name one with --out.")
+    chosen = time_zone(zone)
+    request = Request(
+        since=moment(since, chosen, "--from", last=False),
+        until=moment(until, chosen, "--to", last=True),
+        zone=chosen,
+        kinds=names(kinds),
+        models=names(models),
+        sections=names(sections) or tuple(SECTIONS),
+        store=store_name(settings().database_url),
+        revision=git_revision(),
+    )
+    where = RunFilter(
+        owner=LOCAL_OWNER,
+        kinds=request.kinds,
+        models=request.models,
+        since=request.since,
+        until=request.until,
+    )
+    with open_store() as store:
+        runs = store.count(where)
+        with store.report(where) as reader:
+            document = build_report(reader, request, step=lambda what, _: typer.echo(what, err=True))
+    data = _file(document, out)
+    with writing(out):
+        part = new_file(out.with_name(f"{out.name}.part"))
+        part.write_bytes(data)
+        part.replace(out)
+    return _answer(out, data, runs, request)
+
+
+def _file(document: "Document", out: Path) -> bytes:
+    if out.suffix.lower() == ".html":
+        from core.report.html import to_html
+
+        return to_html(document)
+    from core.report.pdf import to_pdf
+
+    return to_pdf(document)
+
+
+def _answer(out: Path, data: bytes, runs: int, request: "Request") -> Answer:
+    payload = {"out": str(out), "bytes": len(data), "runs": runs, "sections": list(request.sections)}
+    text = f"The report on {runs:,} runs is in {out}, {len(data) / 1e6:.1f} MB."
+    return Answer(payload, text if runs else f"{text} No run fits; it says so.")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return what stands between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def time_zone(text: str) -> tzinfo:
+    """Return a time zone by its name; this machine's own where there is none.
+
+    Raises:
+        InputError: There is no such time zone.
+    """
+    try:
+        return ZoneInfo(text) if text else _own_zone()
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(
+            f"There is no time zone {text!r}.", "Name one as in Europe/Berlin, or UTC, with --zone."
+        ) from error
+
+
+def _own_zone() -> tzinfo:
+    """Return this machine's zone by name: an offset alone would be wrong half of the year."""
+    told = (
+        os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    )
+    try:
+        return ZoneInfo(told or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def moment(text: str, zone: tzinfo, option: str, *, last: bool) -> datetime | None:
+    """Return the begin of a day, or the end where it is the last; a time as it is; None for no text.
+
+    Raises:
+        InputError: It is neither.
+    """
+    from core.report.request import whole_days
+
+    if not text:
+        return None
+    try:
+        if DAY.fullmatch(text):
+            day = date.fromisoformat(text)
+            return whole_days(None, day, zone)[1] if last else whole_days(day, None, zone)[0]
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{option} is {text!r}, which is no day or time.", f"Write it as in {option} 2026-11-01."
+        ) from error
