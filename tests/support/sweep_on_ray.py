@@ -27,13 +27,13 @@ def say(what: str) -> None:
 
 
 def main(urls: list[str]) -> dict[str, Any]:
-    """Sweep into each store, and return the addresses and the sweeps' ids."""
+    """Sweep into each store, killing a node in the middle of each sweep, and return the addresses and the sweeps' ids."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500"}
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False}
+    head = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=1, wait=False) for _ in [*urls, "the one that stays"]]
+    nodes = [cluster.add_node(num_cpus=1, wait=False) for _ in urls]
     say("the cluster is up")
     answers = {}
     for url in urls:
