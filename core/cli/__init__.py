@@ -25,6 +25,7 @@ from core.cli import (
     segment,
     similar,
     store,
+    sweep,
     train,
     vlm_run,
 )
@@ -62,6 +63,7 @@ app.command("ask")(ask.ask_models)
 app.command("vlm-models")(ask.list_vlms)
 app.command("vlm-run")(vlm_run.run_data_set)
 app.command("report")(report.write_report)
+app.command("sweep")(sweep.sweep_models)
 app.add_typer(train.app, name="train")
 app.add_typer(store.app, name="db")
 

@@ -1,13 +1,13 @@
 """`vlm-run`: vision-language models over a data set, within a budget, resumed where it was interrupted."""
 
 import os
-import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.cli.shared import Answer, JsonOption, model_pool, open_store
+from core.cli.watching import watched
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
 from core.settings import settings
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from core.vlm.setrun.estimate import Estimate
     from core.vlm.setrun.progress import Progress
     from core.vlm.setrun.results import Difference, Summary
-    from core.vlm.setrun.run import SetRun
     from core.vlm.workflow import Providers
     from db import Store
 
-SAY_EVERY_S = 2.0
 CANCELLED = 130
 
 
@@ -92,7 +90,7 @@ def run_data_set(
                 budget_calls=budget_calls,
             )
         typer.echo(f"Run {work.set_id}; go on with it by --resume {work.set_id}.", err=True)
-        return _answer(_watched(work), store)
+        return _answer(watched(work, _progress_text), store)
 
 
 def open_providers() -> "Providers":
@@ -109,29 +107,6 @@ def _names(text: str, option: str) -> tuple[str, ...]:
     if not names:
         raise InputError(f"{option} is empty.", f"Name at least one, as in {option} A,B.")
     return names
-
-
-def _watched(work: "SetRun") -> "Progress":
-    """Let a run work and say how far it is; Ctrl-C breaks it off, and what is done stays."""
-    raised: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            work.work()
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=target, name="vlm-run")
-    thread.start()
-    while thread.is_alive():
-        try:
-            thread.join(SAY_EVERY_S)
-            typer.echo(_progress_text(work.progress), err=True)
-        except KeyboardInterrupt:
-            work.cancel()
-    if raised:
-        raise raised[0]
-    return work.progress
 
 
 def _answer(ended: "Progress", store: "Store") -> Answer:

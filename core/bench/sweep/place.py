@@ -4,6 +4,7 @@ The process is one of loky's: it does not run the main module again (which may b
 together with what it started. It ends by itself when the process that started it is gone.
 """
 
+import json
 import os
 import re
 import signal
@@ -127,7 +128,7 @@ def failed_run(model_id: str, item: str, error_class: str, message: str) -> RunD
         environment=describe_environment("cpu", ""),
         owner=LOCAL_OWNER,
         status="failed",
-        parameters={"cell": item},
+        parameters={"cell": {"model_id": model_id, **json.loads(item)}},
         error_class=error_class,
         error_message=message[:LONGEST_MESSAGE],
     )

@@ -249,12 +249,7 @@ class SweepRun:
     def _take(self, cell: Claimed, future: "Future[Measured]") -> None:
         """Write down what a cell came to."""
         measured = future.result()
-        run = replace(
-            measured.run,
-            owner=self._owner,
-            parameters={**measured.run.parameters, "sweep": self.set_id},
-        )
-        status = self._record(cell, run)
+        status = self._record(cell, measured.run)
         with self._state:
             del self._under_way[cell.position]
             self._counts["done"] += 1
@@ -263,6 +258,7 @@ class SweepRun:
 
     def _record(self, cell: Claimed, run: RunDraft) -> str:
         """Keep a cell's run and mark the cell as done; return the status that was kept."""
+        run = replace(run, owner=self._owner, parameters={**run.parameters, "sweep": self.set_id})
         try:
             self._finish(cell, run)
             return run.status
@@ -271,9 +267,7 @@ class SweepRun:
             if cell.position not in {other.position for other in left}:
                 return run.status  # kept before the connection was lost, or by somebody else
             refused = failed_run(cell.model_id, cell.item, type(error).__name__, str(error))
-        refused = replace(refused, owner=self._owner, parameters={"cell": cell.item, "sweep": self.set_id})
-        self._finish(cell, refused)
-        return refused.status
+        return self._record(cell, refused)
 
     def _finish(self, cell: Claimed, run: RunDraft) -> None:
         self._patiently(partial(self._ledger.finish_call, self.set_id, cell.position, run))
