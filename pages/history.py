@@ -11,7 +11,7 @@ from pages.ui.history_charts import charts
 from pages.ui.history_compare import comparison
 from pages.ui.history_details import details
 from pages.ui.history_export import export
-from pages.ui.history_filters import filters, nothing_found, summary
+from pages.ui.history_filters import chips, filters, nothing_found, summary
 from pages.ui.history_links import bin_toggle, link, view_name
 from pages.ui.history_table import point_line, runs_list
 from pages.ui.layout import page_head
@@ -31,13 +31,14 @@ with page_errors():
     view = history_state.current()
     where = history_state.filter_of(view)
     view_name(view)
-    filters(view, where)
+    are_open = filters(view, where)
     everything = store().count(RunFilter(owner=visitor(), deleted=view.deleted))
     found = store().facets(where)
     if found.total == 0:
         nothing_found(view, everything)
     else:
-        summary(view, found, everything)
+        summary(found, everything)
+    chips(view, are_open)
     with st.container(horizontal=True, key="history_tools"):
         link(view)
         export(where, found.total)

@@ -120,7 +120,7 @@ def _middle(info: ParetoInfo) -> float:
     """Return the middle of the speed axis: names stand towards it."""
     speeds = [spot.speed for spot in info.spots]
     if scale(speeds) == "log":
-        return (min(speeds) * max(speeds)) ** 0.5
+        return math.sqrt(min(speeds) * max(speeds))
     return (min(speeds) + max(speeds)) / 2 if speeds else 0.0
 
 

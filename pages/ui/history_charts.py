@@ -52,6 +52,7 @@ LOWER = ("cer", "wer", "error", "loss", "_px", "hallucinat", "distance")
 TIMES = ("_ms", "_s")
 QUALITY = ("score", "top1", "top5", "iou", "f1", "accuracy", "recall", "precision", "knn", "jaccard", "pck")
 """In the names of metrics that say how good a result is; they are offered first."""
+FEW_CHANGES = 3
 HOURS_UP_TO, DAYS_UP_TO = timedelta(days=4), timedelta(days=400)
 
 
@@ -190,7 +191,8 @@ def _changes(info: LatencyInfo) -> None:
     left_out = f" The newest {len(signs)} are marked." if len(info.signs) > len(signs) else ""
     number = len(info.signs)
     title = f"{number} change{'s' if number > 1 else ''} that end{'' if number > 1 else 's'} a line."
-    with st.expander(f"{title}{left_out}", icon=":material/vertical_align_center:"):
+    are_few = len(signs) <= FEW_CHANGES
+    with st.expander(f"{title}{left_out}", are_few, icon=":material/vertical_align_center:"):
         for i, sign in enumerate(signs, 1):
             models = ", ".join(sign.models[:5]) + (" …" if len(sign.models) > 5 else "")
             st.markdown(

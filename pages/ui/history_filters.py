@@ -38,8 +38,8 @@ FACETS = {
 LONGEST_CHIP = 40
 
 
-def filters(view: HistoryView, where: RunFilter) -> None:
-    """Draw the filters. What is chosen goes into the address."""
+def filters(view: HistoryView, where: RunFilter) -> bool:
+    """Draw the filters, and say whether all of them are open. What is chosen goes into the address."""
     words, period = st.columns([5, 2])
     with words:
         st.text_input(
@@ -60,6 +60,7 @@ def filters(view: HistoryView, where: RunFilter) -> None:
     if more.open:
         with more:
             _facets(view, where)
+    return bool(more.open)
 
 
 def _dates(view: HistoryView) -> None:
@@ -75,21 +76,19 @@ def _dates(view: HistoryView) -> None:
 
 def _facets(view: HistoryView, where: RunFilter) -> None:
     found = store().choices(where)
-    columns = st.columns(3)
-    for i, (name, (title, field)) in enumerate(FACETS.items()):
-        with columns[i % 3]:
+    places = [st.container(), *st.columns(3), *st.columns(3)]  # names of models are long
+    for place, (name, (title, field)) in zip(places, FACETS.items(), strict=False):
+        with place:
             _facet(name, title, getattr(found, field), getattr(view, name))
-    zones, measured = st.columns([1, 2], vertical_alignment="bottom")
-    with zones:
+    with places[-1]:
         st.selectbox(
             "Time zone",
             ["", "UTC", *sorted(available_timezones() - {"UTC"})],
             format_func=lambda name: name or f"This browser's ({browser_zone()})",
             **bound("tz", view.tz),
         )
-    with measured:
-        if found.loopback or view.measured:
-            st.toggle("Leave out what a test server answered", **bound("measured", view.measured))
+    if found.loopback or view.measured:
+        st.toggle("Leave out what a test server answered", **bound("measured", view.measured))
 
 
 def _facet(name: str, title: str, counts: Mapping[str, int], chosen: tuple[str, ...]) -> None:
@@ -101,7 +100,9 @@ def _facet(name: str, title: str, counts: Mapping[str, int], chosen: tuple[str, 
         format_func=partial(_counted, name, counts),
         placeholder="Any" if options else "None yet",
         disabled=not options,
-        **bound(name, list(chosen), tuple),
+        select_all=False,
+        wrap=True,
+        **bound(name, list(chosen), tuple, afresh=True),
     )
 
 
@@ -110,8 +111,8 @@ def _counted(name: str, counts: Mapping[str, int], value: str) -> str:
     return f"{words} ({counts.get(value, 0):,})"
 
 
-def summary(view: HistoryView, found: Facets, everything: int) -> None:
-    """Draw how many runs there are, how they ended, and each filter with a button that takes it away."""
+def summary(found: Facets, everything: int) -> None:
+    """Draw how many runs there are and how they ended."""
     statuses = (
         f"{STATUS_ICONS.get(name, '')} {n:,} {plain(name)}" for name, n in found.statuses.items() if n
     )
@@ -125,19 +126,19 @@ def summary(view: HistoryView, found: Facets, everything: int) -> None:
             f":material/science: {found.loopback:,} of them were answered by the test server on this "
             "machine, not by the models they are named after."
         )
-    chips(view)
 
 
-def chips(view: HistoryView) -> None:
-    """Draw each filter with a button that takes it away."""
+def chips(view: HistoryView, are_open: bool) -> None:
+    """Draw each filter that is not to be seen above with a button that takes it away, and one for all."""
     if not view.narrowing:
         return
+    hidden = [name for name in view.narrowing if name not in ("q", "period") and not are_open]
     with st.container(horizontal=True, gap="small", key=f"{PAGE}_chips"):
-        for name in view.narrowing:
+        for name in hidden:
             value = getattr(view, name)
             for one in value if isinstance(value, tuple) else (value,):
                 st.button(
-                    _chip(view, name, one),
+                    _chip(name, one),
                     icon=":material/close:",
                     key=f"{PAGE}_chip_{name}_{one}",
                     on_click=_take_away,
@@ -147,13 +148,9 @@ def chips(view: HistoryView) -> None:
         st.button("Clear all filters", type="tertiary", key=f"{PAGE}_clear", on_click=clear)
 
 
-def _chip(view: HistoryView, name: str, value: Any) -> str:
-    if name == "q":
-        return f"Words: {_short(value)}"
+def _chip(name: str, value: Any) -> str:
     if name == "measured":
         return "Without the test server"
-    if name == "period":
-        return PERIOD_WORDS[value] if value != DATES else f"{view.first or '…'} to {view.last or '…'}"
     return f"{FACETS[name][0]}: {outcome_words(value) if name == 'outcome' else _short(value)}"
 
 
@@ -181,5 +178,4 @@ def nothing_found(view: HistoryView, everything: int) -> None:
             "pages/attention_maps.py", label="Start with attention maps", icon=":material/arrow_forward:"
         )
     else:
-        chips(view)
         st.info("No run fits these filters.", icon=":material/filter_alt_off:")

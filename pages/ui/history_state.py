@@ -61,16 +61,19 @@ def zone(view: HistoryView) -> tzinfo:
     return zone_of(view.tz) or browser_zone()
 
 
-def bound(name: str, value: object, read: Callable[[Any], Any] = lambda given: given) -> dict[str, Any]:
+def bound(
+    name: str, value: object, read: Callable[[Any], Any] = lambda given: given, *, afresh: bool = False
+) -> dict[str, Any]:
     """Return `key` and `on_change` of a widget that shows a field of the view and changes it.
 
     Args:
         name: Of the field.
         value: What the widget shows now.
         read: From the widget's value to the field's.
+        afresh: Whether the browser is told the value although it did not change: its words may have.
     """
     key = f"{PAGE}_{name}"
-    if key not in st.session_state or st.session_state[key] != value:
+    if afresh or key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
     return {"key": key, "on_change": partial(_read, name, key, read)}
 

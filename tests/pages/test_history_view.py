@@ -14,6 +14,7 @@ from pages.ui.history_view import (
     EVERYTHING,
     PERIODS,
     SORTS,
+    WIDTHS,
     HistoryView,
     Point,
     from_address,
@@ -24,9 +25,7 @@ words = st.text(max_size=20)
 several = st.lists(words.filter(bool), max_size=4, unique=True).map(tuple)
 moments = st.none() | st.datetimes(timezones=st.just(UTC))
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-points = st.builds(
-    Point, model=words, kind=words, outcome=words, since=moments, until=moments, low=numbers, high=numbers
-)
+points = st.builds(Point, model=words, outcome=words, since=moments, until=moments, low=numbers, high=numbers)
 views = st.builds(
     HistoryView,
     q=words,
@@ -40,8 +39,12 @@ views = st.builds(
     first=st.none() | st.dates(),
     last=st.none() | st.dates(),
     tz=st.sampled_from(["", "UTC", "Asia/Seoul"]),
+    measured=st.booleans(),
+    name=words,
     chart=st.sampled_from(CHARTS),
+    per=st.sampled_from(["", *WIDTHS]),
     value=words,
+    lower=st.sampled_from(["", "yes", "no"]),
     sort=st.sampled_from(SORTS),
     down=st.booleans(),
     page=st.integers(1, 999_999_999),
