@@ -87,10 +87,8 @@ def measure_nodes() -> bool:
         command = ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-", *command]
     ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     one, two = json.loads(ended.stdout.splitlines()[-1])
-    print(
-        f"Ray, {RAY_CELLS} cells of {RAY_CELL_S} s: {one:.2f}/s on 1 node, {two:.2f}/s on 2, {two / one:.2f} x"
-    )
-    print(f"wanted: {WANTED_NODES} x")
+    print(f"Ray, {RAY_CELLS} cells of {RAY_CELL_S} s: {one:.2f}/s on 1 node, {two:.2f}/s on 2 nodes")
+    print(f"{two / one:.2f} x as many (wanted: {WANTED_NODES})")
     return bool(two / one >= WANTED_NODES)
 
 
