@@ -237,7 +237,7 @@ class ReportReader:
         )
         rows = self._rows(statement)
         last = select(Run.id, Run.error_message).where(Run.id.in_([row[-1] for row in rows]))
-        messages = dict(self._connection.execute(last).tuples().all())
+        messages: dict[str, str] = dict(self._rows(last))
         said = ([*row, messages.get(row[-1], "")] for row in rows)
         return tuple(ReportFailure(*row) for row in said)
 

@@ -19,5 +19,6 @@ def app_pages() -> dict[str, list[st.Page]]:
         ],
         "Decide": [
             st.Page("pages/history.py", title="History", icon=":material/history:"),
+            st.Page("pages/report.py", title="Report", icon=":material/summarize:"),
         ],
     }

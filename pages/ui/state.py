@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pages.ui.attention_view import View
     from pages.ui.history_export import Job
     from pages.ui.history_view import HistoryView
+    from pages.ui.report_view import Made
     from pages.ui.segment_compare import Replayed
     from pages.ui.segment_evaluate import Evaluated
     from pages.ui.segment_everything import Found
@@ -177,6 +178,9 @@ HISTORY_VIEW: Slot[HistoryView] = Slot("history_view")
 
 HISTORY_EXPORT: Slot[Job] = Slot("history_export")
 """The export that is being written, or that is ready."""
+
+REPORT: Slot[Made] = Slot("report_made")
+"""The last report that was made, and what it was asked for."""
 
 KEPT_VIEW: Slot[tuple[str, View]] = Slot("kept_view")
 """The run and view that the store was last told of."""
