@@ -3,7 +3,6 @@
 plan.py      models x tasks x items -> calls
 estimate.py  what that will take and cost, and the most that one call may cost
 budget.py    what may still be spent, asked before each call
-ledger.py    what a run needs of the store
 run.py       the engine
 results.py   rows -> tables, distributions, cost per right answer, differences in pairs
 """

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core.ledger import Ledger
 from core.runs import Metric, RunDraft
 from core.vlm.base import Outcome
-from core.vlm.setrun.ledger import Ledger
 
 CHARGED = "charged_usd"
 """Metric of a call: what its budget was charged, which is its cost where that is known."""

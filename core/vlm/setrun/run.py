@@ -22,6 +22,7 @@ from typing import Self
 
 from core.environment import describe_environment
 from core.errors import InputError, VisionBenchError
+from core.ledger import Claimed, Ledger
 from core.runs import Metric, RunDraft
 from core.vlm.base import Outcome
 from core.vlm.datasets.values import Items
@@ -30,7 +31,6 @@ from core.vlm.setrun.budget import Budget, Room
 from core.vlm.setrun.charging import CHARGED, CallSink
 from core.vlm.setrun.estimate import look, most_usd, price_of
 from core.vlm.setrun.gallery import Gallery
-from core.vlm.setrun.ledger import Claimed, Ledger
 from core.vlm.setrun.plan import Plan, lane_of, provider_of
 from core.vlm.setrun.progress import ENDED, Phase, Progress
 from core.vlm.setrun.turns import NoTurn, Turn, Turns
