@@ -70,7 +70,7 @@ class ModelPool:
 
     def __init__(self, budget_mb: float | None = None, device: str = "auto") -> None:
         self.choice = choose_device(device)
-        self.budget_mb = _free_mb(self.choice.device) * FREE_SHARE if budget_mb is None else budget_mb
+        self.budget_mb = free_mb(self.choice.device) * FREE_SHARE if budget_mb is None else budget_mb
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()  # guards _entries and the users of each; never held while loading
 
@@ -190,7 +190,8 @@ def _as_ours(error: BaseException, spec: ModelSpec, device: str) -> BaseExceptio
     return found
 
 
-def _free_mb(device: str) -> float:
+def free_mb(device: str) -> float:
+    """Return how much memory a device has free, in MB (10^6 bytes); on a CPU, within this container."""
     if device == "cuda":
         import torch
 

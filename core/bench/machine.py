@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 GOVERNORS = Path("/sys/devices/system/cpu")
-"""Where Linux tells how each processor is clocked; a container or a virtual machine often has nothing there."""
+"""Where Linux tells how each processor is clocked; in a container there is often nothing."""
 
 
 @dataclass(frozen=True, slots=True)

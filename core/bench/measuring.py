@@ -6,7 +6,8 @@ Memory is read before MACs are counted and answers are made, which the model its
 """
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,6 +79,7 @@ class Measuring:
         base_mb = resident_mb()
         reset_peaks("cpu")
         self.options, self._threads = options, before
+        self._next: str | None = None
         loaded = load_subject(spec, options, device)
         self.subject: Subject = loaded.subject
         self._synchronise = synchroniser(self.subject.device)
@@ -147,6 +149,42 @@ class Measuring:
             while len(found) < at_least or (len(found) < at_most and time.perf_counter() < deadline):
                 found.append(time_stages(stages, self._synchronise)[0])
         return found
+
+    def turn(
+        self, images: Mapping[str, ImageInput], seconds: float, at_least: int, at_most: int
+    ) -> tuple[list[tuple[str, Sample]], dict[str, Exception]]:
+        """Time single calls of pictures in turn until `seconds` are over, and go on there next time.
+
+        Returns:
+            Picture and times of each call, and what was raised on pictures; those are not called again.
+        """
+        waiting = deque(name for name in self._order(images))
+        found: list[tuple[str, Sample]] = []
+        raised: dict[str, Exception] = {}
+        deadline, settled = time.perf_counter() + seconds, 0
+        with undisturbed():
+            while waiting and len(found) < at_most:
+                if len(found) >= at_least and time.perf_counter() >= deadline:
+                    break
+                name = waiting[0]
+                try:
+                    sample = time_stages(_Bound(self.subject, (images[name],)), self._synchronise)[0]
+                except Exception as error:  # whatever a model raises on a picture is that picture's
+                    raised[name] = error
+                    waiting.popleft()
+                    continue
+                settled += 1
+                if settled > SETTLING:
+                    found.append((name, sample))
+                    waiting.rotate(-1)
+        self._next = waiting[0] if waiting else None
+        return found, raised
+
+    def _order(self, images: Mapping[str, ImageInput]) -> list[str]:
+        """Return the pictures' names, the one whose turn it is first."""
+        names = list(images)
+        start = names.index(self._next) if self._next in names else 0
+        return names[start:] + names[:start]
 
     def batch_ms(self, image: ImageInput, size: int, seconds: float) -> list[float]:
         """Return the milliseconds of passes over `size` pictures at once, from pictures to answers.

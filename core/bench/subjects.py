@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.bench.answers import Answer
 from core.bench.options import Options
 from core.environment import choose_device
-from core.errors import InputError
+from core.errors import InputError, SetupError
 from core.images import ImageInput
 from core.recording import ms_since
 from core.registry import ModelSpec
@@ -117,9 +117,15 @@ def load_subject(spec: ModelSpec, options: Options, device: str = "auto") -> Loa
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    started = time.perf_counter()
-    model = build_model(spec, choose_device(device).device, lambda: ms_since(started))
-    subject = subject_of(model, options)
+    started, place = time.perf_counter(), choose_device(device).device
+    try:
+        model = build_model(spec, place, lambda: ms_since(started))
+        subject = subject_of(model, options)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise SetupError(
+            f"{spec.id} does not fit into the free memory of {place}.",
+            "Choose a smaller model, or close other programs.",
+        ) from error
     return LoadedSubject(subject, ms_since(started))
 
 

@@ -21,6 +21,7 @@ class _VisionSubject(Subject):
     """What the two have in common: pixels in."""
 
     fit: Fit
+    model: VisionModel
 
     def __init__(self, model: VisionModel, options: Options) -> None:
         super().__init__(model, options)
