@@ -64,7 +64,8 @@ def fill(connection: Connection) -> None:
         for run, row in zip(runs, rows, strict=True):
             run["series_id"] = series[row["digest"]]
             _count(cells[run["series_id"], run["time"] // DAY_MS], run)
-        connection.execute(text("UPDATE run SET series_id = :series_id WHERE id = :id"), runs)
+        settled = [{"series_id": run["series_id"], "id": run["id"]} for run in runs]
+        many(connection, "UPDATE run SET series_id = :series_id WHERE id = :id", settled)
         _index(connection, runs)
     rows = [
         {
@@ -75,16 +76,27 @@ def fill(connection: Connection) -> None:
         }
         for (series_id, day), bins in cells.items()
     ]
-    if rows:
-        connection.execute(
-            text("INSERT INTO cell (series_id, day, n, sketch) VALUES (:series_id, :day, :n, :sketch)"), rows
-        )
+    many(
+        connection,
+        "INSERT INTO cell (series_id, day, n, sketch) VALUES (:series_id, :day, :n, :sketch)",
+        rows,
+    )
     connection.execute(text(METRICS))
     connection.execute(text(TAGS))
     if connection.dialect.name == "postgresql":
         connection.execute(
             text("SELECT setval('run_seq', (SELECT coalesce(max(seq), 0) + 1 FROM run), false)")
         )
+
+
+def many(connection: Connection, statement: str, rows: list[dict[str, Any]]) -> None:
+    """Run a statement for each row; on SQLite by the driver alone, which takes the same names: far quicker."""
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.connection.cursor().executemany(statement, rows)
+    else:
+        connection.execute(text(statement), rows)
 
 
 def _chunks(connection: Connection) -> Iterator[list[dict[str, Any]]]:
@@ -129,5 +141,4 @@ def _index(connection: Connection, runs: list[dict[str, Any]]) -> None:
         if words := words_of(said_by(run["parameters"], run["note"], answers[run["id"]])):
             kept = words if is_postgres else " ".join(words)
             rows.append({"id": run["id"], "seq": run["seq"], "words": kept})
-    if rows:
-        connection.execute(text(WORDS[connection.dialect.name]), rows)
+    many(connection, WORDS[connection.dialect.name], rows)

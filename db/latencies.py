@@ -31,7 +31,7 @@ from db.queries import count_runs
 from db.sketch import Counts, bin_of, lower_edge, merged, quantiles, summed
 from db.timelines import MOST_READ, newest
 
-EXACT_RUNS = 50_000
+EXACT_RUNS = 20_000
 """So many runs are read one by one."""
 BARS = 60
 """Most bins of a histogram."""

@@ -137,10 +137,9 @@ def _days_by_index(connection: Connection, where: RunFilter, zone: tzinfo) -> li
     every = [begin + timedelta(days=i) for i in range((end - begin).days)]
     if not every:
         return []
-    bounds = values(
-        column("i", Integer), column("since", BigInteger), column("until", BigInteger), name="days"
-    )
-    days = bounds.data([(i, _midnight(day, zone), _midnight(day + DAY, zone)) for i, day in enumerate(every)])
+    columns = (column("i", Integer), column("since", BigInteger), column("until", BigInteger))
+    bounds = [(i, _midnight(day, zone), _midnight(day + DAY, zone)) for i, day in enumerate(every)]
+    days = values(*columns, name="days").data(bounds).cte()
     time = type_coerce(Run.time, BigInteger)
 
     def count(some: RunFilter) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
     column,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from db.models import Artifact, Run, RunArtifact
 
@@ -147,10 +147,10 @@ class _Seq(FunctionElement[int]):
     inherit_cache = True
 
 
-class _Match(FunctionElement[bool]):
+class _Match(FunctionElement[Any]):
     """Whether a row of `RUN_WORDS` has the words of a query: as FTS5 puts it, and as PostgreSQL does."""
 
-    type = Boolean()
+    type = NullType()  # as a Boolean it would be compared with 1, which FTS5 does not take
     inherit_cache = True
 
 
