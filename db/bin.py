@@ -9,6 +9,7 @@ from db import cells
 from db.errors import RunDeletedError, RunNotFoundError
 from db.history_records import BIN_KEEPS, RUNNING
 from db.models import Run
+from db.rows import clean_text
 from db.writing import CHUNK, delete_runs, owned_by
 
 
@@ -27,7 +28,7 @@ def _move(
 ) -> int:
     moved = 0
     others = Run.deleted.is_(None) if deleted else Run.deleted.is_not(None)
-    for some in _chunks(sorted(set(run_ids))):
+    for some in _chunks(sorted({clean_text(run_id) for run_id in run_ids})):
         wanted = (Run.id.in_(some), Run.status != RUNNING, others, *owned_by(owner))
         ids = connection.scalars(select(Run.id).where(*wanted).with_for_update()).all()
         with cells.recounted(connection, ids):

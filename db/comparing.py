@@ -10,7 +10,7 @@ from db.errors import InvalidRunError
 from db.history_records import MOST_COMPARED, MOST_FACTS, ComparedRow, Comparison
 from db.models import Environment, Metric, Run
 from db.reading import visible_to
-from db.rows import sha256
+from db.rows import clean_text, sha256
 
 Section = Literal["run", "parameter", "metric", "environment", "version"]
 SECTIONS: tuple[Section, ...] = ("run", "parameter", "metric", "environment", "version")
@@ -28,7 +28,7 @@ def compare(connection: Connection, run_ids: Sequence[str], owner: str | None) -
     Raises:
         InvalidRunError: They are more than `MOST_COMPARED`.
     """
-    asked = list(dict.fromkeys(run_ids))
+    asked = list(dict.fromkeys(clean_text(run_id) for run_id in run_ids))
     if len(asked) > MOST_COMPARED:
         raise InvalidRunError(
             f"{len(asked)} runs are too many to compare.", f"Choose at most {MOST_COMPARED}."

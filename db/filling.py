@@ -16,6 +16,8 @@ from db.words import said_by, words_of
 
 CHUNK = 5_000
 DAY_MS = 86_400_000
+CACHE_KB = 400_000
+"""Of SQLite's pages in memory meanwhile, so that none is written twice."""
 ALL = -1
 """Stands among the bins of a cell for all of its runs."""
 
@@ -37,7 +39,8 @@ METRICS = """
 INSERT INTO metric_cell (name, series_id, day, n, total, squares, unit)
 SELECT metric.name, run.series_id, run.time / 86400000, count(*),
     sum(CASE WHEN abs(metric.value) > 1e300 THEN 0.0 ELSE metric.value END),
-    sum(CASE WHEN abs(metric.value) > 1e150 THEN 1e300 ELSE metric.value * metric.value END),
+    sum(CASE WHEN abs(metric.value) > 1e150 THEN 1e300 WHEN abs(metric.value) < 1e-150 THEN 0.0
+        ELSE metric.value * metric.value END),
     max(metric.unit)
 FROM run JOIN metric ON metric.run_id = run.id
 WHERE metric.step IS NULL AND run.status <> 'running'
@@ -55,6 +58,8 @@ WORDS = {
 
 def fill(connection: Connection) -> None:
     """Give every run its number and series, find it by its words, and count it; for a store without any."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute(text(NUMBER))
     series: dict[str, int] = {}
     cells: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
@@ -83,14 +88,14 @@ def fill(connection: Connection) -> None:
     )
     connection.execute(text(METRICS))
     connection.execute(text(TAGS))
-    if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT setval('run_seq', (SELECT coalesce(max(seq), 0) + 1 FROM run), false)")
-        )
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA cache_size = -2000")
+    else:
+        connection.execute(text("SELECT setval('run_seq', coalesce(max(seq), 0) + 1, false) FROM run"))
 
 
 def many(connection: Connection, statement: str, rows: list[dict[str, Any]]) -> None:
-    """Run a statement for each row; on SQLite by the driver alone, which takes the same names: far quicker."""
+    """Run a statement for each row; on SQLite by the driver alone, which is far quicker."""
     if not rows:
         return
     if connection.dialect.name == "sqlite":

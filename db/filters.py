@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, SQLColumnExpression, s
 
 from db.history_records import MOST_FOUND, RunFilter
 from db.models import Environment, Run, RunTag, Series
+from db.rows import clean_text
 from db.words import RUN_WORDS, found_in
 
 ORDERS: dict[str, Any] = {
@@ -35,7 +36,7 @@ def of_series(where: RunFilter) -> list[ColumnElement[bool]]:
     """Return the conditions on the series that a filter stands for."""
     found: list[ColumnElement[bool]] = [Series.deleted.is_(where.deleted)]
     if where.owner is not None:
-        found.append(Series.owner == where.owner)
+        found.append(Series.owner == clean_text(where.owner))
     if where.measured_only:
         found.append(Series.loopback.is_(False))
     for column, values in (
@@ -46,7 +47,7 @@ def of_series(where: RunFilter) -> list[ColumnElement[bool]]:
         (Series.outcome, where.outcomes),
     ):
         if values:
-            found.append(column.in_(values))
+            found.append(column.in_([clean_text(value) for value in values]))
     return found
 
 
@@ -54,7 +55,8 @@ def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
     """Return the conditions that the series of a run does not decide, but for its words."""
     found: list[ColumnElement[bool]] = []
     if where.tags:
-        tagged = select(Run.seq).join(RunTag, RunTag.run_id == Run.id).where(RunTag.tag.in_(where.tags))
+        tags = [clean_text(tag) for tag in where.tags]
+        tagged = select(Run.seq).join(RunTag, RunTag.run_id == Run.id).where(RunTag.tag.in_(tags))
         found.append(Run.seq.in_(tagged.correlate(None)))
     if where.since is not None:
         found.append(Run.time >= where.since)

@@ -11,6 +11,7 @@ from db.filters import conditions, is_by_series
 from db.history_records import DURATION, MOST_METRICS, MOST_MODELS, RUNNING, MetricName, RunFilter, TradePoint
 from db.latencies import spread, timed
 from db.models import Metric, MetricCell, Run, Series
+from db.rows import clean_text
 
 Sums = tuple[float, float, float]
 """Number, sum and sum of squares."""
@@ -37,11 +38,11 @@ def trade_off(connection: Connection, where: RunFilter, quality: str, speed: str
     good = timed(where)
     if good is None:
         return ()
-    qualities = _sums(connection, good, quality)
+    qualities = _sums(connection, good, clean_text(quality))
     if speed == DURATION:
         speeds = {row.model_id: (row.median_ms, row.count) for row in spread(connection, good).models}
     else:
-        sums = _sums(connection, good, speed)
+        sums = _sums(connection, good, clean_text(speed))
         speeds = {model: (total / n, int(n)) for model, (n, total, _) in sums.items()}
     points = [
         TradePoint(model, total / n, _error(n, total, squares), int(n), *speeds[model])
@@ -66,7 +67,8 @@ def _sums(connection: Connection, where: RunFilter, name: str) -> dict[str, Sums
         func.sum(MetricCell.total),
         func.sum(MetricCell.squares),
     )
-    square = case((func.abs(Metric.value) > 1e150, MOST), else_=Metric.value * Metric.value)
+    size = func.abs(Metric.value)
+    square = case((size > 1e150, MOST), (size < 1e-150, 0.0), else_=Metric.value * Metric.value)
     value = case((func.abs(Metric.value) > MOST, 0.0), else_=Metric.value)
     runs = (Series.model_id, func.count(), func.sum(value), func.sum(square))
     found: dict[str, Sums] = defaultdict(lambda: (0.0, 0.0, 0.0))

@@ -30,6 +30,7 @@ from db.rows import (
     Row,
     artifact_rows,
     bytes_row,
+    clean_text,
     environment_row,
     image_row,
     input_rows,
@@ -267,7 +268,8 @@ def change_tags(
     remove: Sequence[str],
 ) -> int:
     """Put tags on own runs, and take others off; return how many of the runs there are."""
-    own = select(Run.id).where(Run.id.in_(run_ids), Run.deleted.is_(None), *owned_by(owner)).with_for_update()
+    asked = [clean_text(run_id) for run_id in run_ids]
+    own = select(Run.id).where(Run.id.in_(asked), Run.deleted.is_(None), *owned_by(owner)).with_for_update()
     ids = connection.scalars(own.order_by(Run.id)).all()
     new = [row for run_id in ids for row in tag_rows(run_id, add)]
     old = [row["tag"] for row in tag_rows("", remove)]

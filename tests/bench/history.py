@@ -82,6 +82,8 @@ def bulk(store: Store, runs: int, seed: int = 7) -> None:
     """Fill an empty store as if the runs had been recorded one by one, which would take an hour."""
     database = store._database
     with database.write(alone=True) as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA cache_size = -800000")
         environments = _environments(connection)
         for rows in _chunks(runs, random.Random(seed), environments):
             for name, statement in INSERTS.items():

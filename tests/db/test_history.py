@@ -166,7 +166,7 @@ def _check_list(store: Store, where: RunFilter, inside: Timed) -> None:
     assert [run.duration_ms for run in longest] == known + [None] * (len(inside) - len(known))
     for order, key in (("model", "model_id"), ("kind", "kind"), ("status", "status")):
         page = store.runs(where, order_by=order, descending=False, limit=1000)
-        expected = sorted(inside[::-1], key=lambda pair: getattr(pair[1], key))
+        expected = sorted(reversed(inside), key=lambda pair: getattr(pair[1], key))
         assert [run.time for run in page] == [floor(time) for time, _ in expected]
         assert store.runs(where, order_by=order, descending=False, limit=9, offset=60) == page[60:69]
 
