@@ -142,6 +142,8 @@ def main() -> None:
         OOM_SCORE.write_text(FIRST_TO_GO)
     os.dup2(2, 1)  # a library that prints must not spoil what the parent writes
     threading.Thread(target=_end_with, args=(os.getppid(),), name="parent watch", daemon=True).start()
+    import torch  # noqa: F401
+
     import core.bench.cells
     import core.sources  # noqa: F401
 

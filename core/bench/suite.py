@@ -47,7 +47,7 @@ class _Stopped(Exception):
 
 
 class Benchmark:
-    """A benchmark on its way. `run` measures; every other method may be called from any thread meanwhile.
+    """A benchmark on its way. `work` measures; every other method may be called from any thread meanwhile.
 
     Args:
         sink: Where runs go; None keeps none.
@@ -107,8 +107,9 @@ class Benchmark:
         with self._lock:
             return tuple(seat.pid for seat in self._seats if seat.pid is not None)
 
+    @property
     def progress(self) -> Progress:
-        """Return where it stands."""
+        """Where it stands."""
         with self._lock:
             phase, failed = self._phase, sum(one.run.status == "failed" for one in self._outcomes)
             now = time.perf_counter()
@@ -124,7 +125,7 @@ class Benchmark:
 
     def start(self) -> None:
         """Measure in a thread of its own."""
-        self._thread = threading.Thread(target=self._run_quietly, name="benchmark", daemon=True)
+        self._thread = threading.Thread(target=self._work_quietly, name="benchmark", daemon=True)
         self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -150,8 +151,8 @@ class Benchmark:
 
     # What it does
 
-    def run(self) -> tuple[Outcome, ...]:
-        """Measure every model, and return what came of those that are through.
+    def work(self) -> Progress:
+        """Measure every model, and return how it ended; `outcomes` are those that are through.
 
         Raises:
             Exception: Whatever the sink or `on_outcome` raised; what a model does is its failed run.
@@ -170,11 +171,11 @@ class Benchmark:
         finally:
             self._clear()
             self._ended.set()
-        return self.outcomes
+        return self.progress
 
-    def _run_quietly(self) -> None:
+    def _work_quietly(self) -> None:
         try:
-            self.run()
+            self.work()
         except VisionBenchError:
             pass  # its message is in the progress
         except Exception as error:
@@ -283,7 +284,7 @@ def compare_on(
     options: Options | None = None,
     device: str = "auto",
 ) -> Benchmark:
-    """Return the quick comparison of models on one picture, ready to `run` or `start`.
+    """Return the quick comparison of models on one picture, ready to `work` or `start`.
 
     Raises:
         InputError: No model is chosen, or one twice.

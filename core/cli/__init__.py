@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from core.cli import (
     ask,
     attend,
+    bench,
     features,
     models,
     report,
@@ -62,6 +63,7 @@ app.command("segment-eval")(segment.evaluate_model)
 app.command("ask")(ask.ask_models)
 app.command("vlm-models")(ask.list_vlms)
 app.command("vlm-run")(vlm_run.run_data_set)
+app.command("bench")(bench.benchmark_models)
 app.command("report")(report.write_report)
 app.command("sweep")(sweep.sweep_models)
 app.add_typer(train.app, name="train")
