@@ -35,6 +35,8 @@ class Accuracy:
 
     data: str
     """What the set is called."""
+    digest: str
+    """What tells it from another of the same name."""
     pictures: int
     """Looked at, failed ones too."""
     scores: tuple[Score, ...]
@@ -58,6 +60,7 @@ class Accuracy:
         """Return it as JSON values."""
         return {
             "data": self.data,
+            "digest": self.digest,
             "pictures": self.pictures,
             "failed": self.failed,
             "failures": [[one.item_id, one.error_class, one.message] for one in self.failures],
@@ -125,7 +128,15 @@ class AccuracyRun:
         note = self._scorer.note if self._scorer is not None else self._why
         if self._at and not scores and not note:
             note = "No picture could be measured."
-        return Accuracy(self.truths.name, self._at, scores, self._failed, tuple(self._failures), note)
+        return Accuracy(
+            self.truths.name,
+            self.truths.digest,
+            self._at,
+            scores,
+            self._failed,
+            tuple(self._failures),
+            note,
+        )
 
 
 def measure_accuracy(

@@ -125,6 +125,12 @@ def _known_classes(truths: Truths, labels: Sequence[str]) -> tuple[Matched, dict
         truths.name, truths.digest, classes, lambda at: Item(classes[at], _no_picture, {"": (classes[at],)})
     )
     matched = match(one_each, labels)
+    if truths.closed and matched.unknown:
+        raise InputError(
+            f"The model does not know {len(matched.unknown)} of the {len(classes)} classes of {truths.name}, "
+            f"{matched.unknown[0]!r} among them.",
+            "Give a labelled set of its own classes, or choose a model that was trained on scenes.",
+        )
     names = {
         target.item_id: frozenset(labels[index] for index in target.classes) for target in matched.targets
     }
@@ -162,6 +168,8 @@ class FeatureScorer(Scorer):
 
     def scores(self) -> tuple[Score, ...]:
         """Return the share that found their class first."""
+        if not self._labels:
+            return ()
         counts = Counter(self._labels)
         alone = sum(count == 1 for count in counts.values())
         if alone:
@@ -227,7 +235,7 @@ class TextScorer(Scorer):
 
     def __init__(self, subject: "CaptionerSubject | VlmSubject", truths: Truths) -> None:
         super().__init__()
-        if not truths.at(0).references:
+        if not any(truths.at(position).references for position in range(len(truths))):
             raise InputError(
                 f"{truths.name} has no captions, so a model that writes cannot be measured on it.",
                 "Choose scenes, or add a table with the columns image, task and reference.",

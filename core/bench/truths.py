@@ -53,6 +53,9 @@ class Truths:
     """Position to truth."""
     classes: Callable[[], tuple[str, ...]]
     """Returns all classes; raises an InputError where a picture has none."""
+    closed: bool = False
+    """Whether a model that was made for these pictures knows all classes; of another, a name that is the same
+    by chance (`drop` is a cliff in ImageNet) says nothing."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,7 +102,7 @@ def scene_truths(count: int, seed: int = 0) -> Truths:
     name = f"{PREFIX}{count}@{seed}"
     first = FIRST_SEED + seed * MAX_SCENES
     ids = [f"scene-{seed}-{number}" for number in range(count)]
-    return Truths(name, name, ids, lambda at: _scene_truth(ids[at], first + at), lambda: CLASSES)
+    return Truths(name, name, ids, lambda at: _scene_truth(ids[at], first + at), lambda: CLASSES, closed=True)
 
 
 def _scene_truth(name: str, seed: int) -> Truth:

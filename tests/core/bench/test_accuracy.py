@@ -119,6 +119,11 @@ def test_a_set_whose_classes_the_model_knows_none_of_gives_a_note_and_runs_nothi
     assert "knows none of the classes of colours.zip" in found.note and "'cat'" in found.note
 
 
+def test_a_name_that_is_the_same_by_chance_is_no_class_of_scenes() -> None:
+    found = measure_accuracy(colour_subject(("cliff, drop, drop-off", "tench", "hen")), scene_truths(3))
+    assert found.scores == () and "does not know 11 of the 12 classes of scenes:3@0" in found.note
+
+
 def test_pictures_without_a_class_give_a_note() -> None:
     found = measure_accuracy(colour_subject(), labelled_truths(zipped(alone=picture(WHITE))))
     assert found.note.startswith("alone.png has no class.")
@@ -158,6 +163,8 @@ def test_a_class_of_one_picture_does_not_count_for_recall() -> None:
     assert found.scores[0].interval.n == 2 and found.note == "1 class has one picture alone."
     found = measure_accuracy(feature_subject(), labelled_truths(colours()))
     assert found.scores == () and found.note.startswith("No class has two pictures")
+    found = measure_accuracy(feature_subject(), labelled_truths(zipped(red__1=b"nothing")))
+    assert (found.failed, found.note) == (1, "No picture could be measured.")
 
 
 def test_masks_are_those_of_the_segmenters_own_evaluation() -> None:
@@ -194,7 +201,7 @@ def test_captions_are_scored_as_in_the_comparison_of_vlms() -> None:
         assert measured[name] == pytest.approx(score(task, said.text, truth.references[task]).value(inside))
     assert subject.prompt == usual
     table = "image,task,reference\nred/1.png,caption,A red square.\n"
-    items = zipped(table, red__1=picture(COLOURS["red"]))
+    items = zipped(table, blue__1=picture(COLOURS["blue"]), red__1=picture(COLOURS["red"]))
     assert "caption_chrf" in by_name(measure_accuracy(subject, labelled_truths(items)))
     assert "has no captions" in measure_accuracy(subject, labelled_truths(colours())).note
 
@@ -212,7 +219,8 @@ def test_a_scene_classifier_on_scenes_picture_by_picture() -> None:
     assert found.pictures == 8 and found.scores[0].interval.value >= 0.75  # 0.98 over many
     measured = by_name(found)
     assert measured["top1_low"] < measured["top1"] <= measured["top1_high"] and measured["top1_n"] == 8
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["scores"][0]["name"] == "top1"
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["scores"][0]["name"] == "top1" and told["digest"] == scene_truths(8).digest
 
 
 def test_scenes_are_known_exactly_and_never_those_of_another_seed() -> None:
