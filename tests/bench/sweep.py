@@ -94,7 +94,7 @@ def measure_nodes() -> bool:
 
 def on_cluster() -> list[float]:
     """Return the pace of a sweep on one node, and on two."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from core.errors import InputError
 from core.runs import RunDraft
 
-MAX_CELLS = 1_000_000
+MAX_CELLS = 100_000
 TASK = "benchmark"
 """What stands in a sweep's rows of the ledger as their task."""
 DEADLINE_S = 600.0

@@ -160,8 +160,10 @@ class RayCrew:
                     future = self._open.pop(ticket, None)
                 if future is not None:
                     future.set_result(measured)
+            case Broken(text, on_node=True):
+                self._end(SetupError(f"A node of {self._name} cannot measure ({text}).", _NODES))
             case Broken(text) if self._ready.is_set():
-                self._end(SetupError(f"{self._name} cannot measure ({text}).", _NODES))
+                self._end(SetupError(f"The connection to {self._name} was lost ({text}).", _RESUME))
             case Broken(text):
                 self._end(no_cluster(self._address, text))
 

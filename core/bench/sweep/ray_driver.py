@@ -50,6 +50,8 @@ class Broken:
     """The cluster cannot measure; nothing comes after this."""
 
     message: str
+    on_node: bool = False
+    """Whether a node tried, and lacks something."""
 
 
 class Driver:
@@ -64,12 +66,14 @@ class Driver:
         self._sending = threading.Lock()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         self._ray: Any = ray
+        self._most_cpus = 1.0
 
     def serve(self, gpus: float) -> None:
         """Take cells until the app closes the pipe."""
         task = self._ray.remote(max_retries=RETRIES)(measure_on_node)
         try:
             while True:
+                self._most_cpus = self._largest("CPU")
                 self._send(Width(self._width(gpus)))
                 while self._app.poll(LOOK_EVERY_S):
                     self._take(task, gpus, *self._app.recv())
@@ -77,7 +81,7 @@ class Driver:
             self._ray.shutdown()
 
     def _take(self, task: Any, gpus: float, ticket: int, model_id: str, item: str) -> None:
-        cpus = min(_threads(item), self._largest("CPU"))
+        cpus = min(_threads(item), self._most_cpus)  # more than any node has would wait for ever
         with_resources = task.options(num_cpus=cpus, num_gpus=gpus)
         ref = with_resources.remote(self._measure, self._deadline_s, model_id, item)
         ref.future().add_done_callback(partial(self._tell, ticket, model_id, item))
@@ -90,7 +94,8 @@ class Driver:
             run = failed_run(model_id, item, type(error).__name__, _first_line(error))
             self._send(Done(ticket, Measured(run, 0.0)))
         except Exception as error:
-            self._send(Broken(_first_line(getattr(error, "cause", None) or error)))
+            on_node = isinstance(error, lost.RayTaskError)
+            self._send(Broken(_first_line(getattr(error, "cause", None) or error), on_node))
 
     def _send(self, message: Width | Done | Broken) -> None:
         with self._sending:

@@ -273,7 +273,7 @@ class SweepRun:
         self._patiently(partial(self._ledger.finish_call, self.set_id, cell.position, run))
 
     def _patiently(self, use: Callable[[], T]) -> T:
-        """Use the store; while it cannot be reached, wait and try again.
+        """Use the store; while it cannot be reached, wait and try again, a cancelled sweep only shortly.
 
         Raises:
             StoreError: It refuses, or is still gone when patience ends.
@@ -283,7 +283,8 @@ class SweepRun:
             try:
                 result = use()
             except Exception as error:
-                if not getattr(error, "passes", False) or time.monotonic() > until:
+                gone = time.monotonic() > until or (self._phase is Phase.CANCELLED and wait_s > 1.0)
+                if gone or not getattr(error, "passes", False):
                     raise
                 self._wait_for_store(Phase.WAITING, f"{error} It is tried again.")
                 time.sleep(wait_s) if self._stop.is_set() else self._stop.wait(wait_s)
