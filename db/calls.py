@@ -1,7 +1,8 @@
 """The ledger of data-set runs and sweeps: which call of which model is open, claimed, or done with its run.
 
-A call is a question or a measurement. It is claimed in a transaction of its own before anything is paid for, and done in the transaction that
-records its run: after a crash what is done is never asked again, and what was only claimed can be opened.
+A call is a question or a measurement. It is claimed in a transaction of its own before anything is paid for,
+and done in the transaction that records its run: after a crash what is done is never asked again, and what
+was only claimed can be opened.
 Each function works inside a transaction that its caller holds.
 """
 
