@@ -41,13 +41,14 @@ QUESTIONS = (
 FAILURES = ("rate_limited", "timeout", "blocked", "truncated")
 
 
-def drafts(count: int, seed: int = 0) -> Iterator[tuple[datetime, RunDraft]]:
-    """Yield runs of `ada` over 120 days up to `UNTIL`, oldest first; each third one is a question."""
+def drafts(count: int, owner: str = "ada", seed: int = 0) -> Iterator[tuple[datetime, RunDraft]]:
+    """Yield an owner's runs over 120 days up to `UNTIL`, oldest first; each third one is a question."""
     random_ = random.Random(seed)
     step = timedelta(days=120) / max(count, 1)
     for i in range(count):
         time = UNTIL - step * (count - i)
-        yield time, (_asked(i, random_) if i % 3 == 0 else _encoded(i, random_))
+        run = _asked(i, random_) if i % 3 == 0 else _encoded(i, random_)
+        yield time, replace(run, owner=owner)
 
 
 def _encoded(i: int, random_: random.Random) -> RunDraft:
@@ -104,13 +105,13 @@ def _asked(i: int, random_: random.Random) -> RunDraft:
     )
 
 
-def seed(store: Store, count: int, *, chunk: int = 5_000) -> None:
+def seed(store: Store, count: int, *, owner: str = "ada", chunk: int = 5_000) -> None:
     """Put `count` runs of `drafts` into an empty store, and the data-set run that asked the questions."""
-    runs = drafts(count)
+    runs = drafts(count, owner)
     with store._database.write() as connection:
-        owner = run_rows(ULID.from_datetime(UNTIL), _set_run(), "ok")
-        environments = {_digest(owner): find_or_insert_environment(connection, owner.environment)}
-        connection.execute(insert(Run), owner.run | {"environment_id": environments[_digest(owner)]})
+        whole = run_rows(ULID.from_datetime(UNTIL), replace(_set_run(), owner=owner), "ok")
+        environments = {_digest(whole): find_or_insert_environment(connection, whole.environment)}
+        connection.execute(insert(Run), whole.run | {"environment_id": environments[_digest(whole)]})
         position = 0
         while some := list(itertools.islice(runs, chunk)):
             rows = [run_rows(ULID.from_datetime(time), run, run.status) for time, run in some]
@@ -124,7 +125,7 @@ def seed(store: Store, count: int, *, chunk: int = 5_000) -> None:
             _many(connection, MetricRow, [metric for row in rows for metric in row.metrics])
             _many(connection, RunArtifact, [artifact for row in rows for artifact in row.artifacts])
             asked = [row.run for row in rows if row.run["kind"] == "vlm"]
-            _many(connection, Call, _calls(owner.run["id"], asked, position))
+            _many(connection, Call, _calls(whole.run["id"], asked, position))
             position += len(asked)
         fill(connection)
 
