@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.charts.history_shared import MOST_MODELS
 from db.records import RunFilter
+from pages.ui.errors import page_errors
 from pages.ui.history_numbers import numbers
 from pages.ui.history_state import PAGE, bound, change, current, zone
 from pages.ui.history_view import HistoryView, Point
@@ -72,9 +73,14 @@ class Shown:
 @st.fragment
 def charts(view: HistoryView, where: RunFilter) -> None:
     """Draw the chosen chart. Only this one is computed."""
-    now = current()
-    if now.point != view.point:
+    if current().point != view.point:
         st.rerun()
+    with page_errors():
+        _chart(view, where)
+
+
+def _chart(view: HistoryView, where: RunFilter) -> None:
+    now = current()
     view = replace(view, chart=now.chart, per=now.per, value=now.value, lower=now.lower)
     st.segmented_control(
         "Chart",

@@ -79,7 +79,7 @@ def _one(number: int, run: RunRecord, view: HistoryView) -> None:
         data = store().picture_data(run.id, item.role, visitor()) if item.kept else None
         st.image(data or item.thumbnail, caption=plain(item.name), width="stretch")
     outcome = outcome_words(run.error_class if run.status == "failed" else run.status)
-    st.caption(f"{local_time(run.time, zone(view))} · {outcome} · {milliseconds(run.duration_ms)}")
+    st.caption(f"{local_time(run.time, zone(view))} · {plain(outcome)} · {milliseconds(run.duration_ms)}")
     if run.kind in PAGES:
         st.page_link(
             PAGES[run.kind], label="Open", icon=":material/open_in_new:", query_params={"run": run.id}

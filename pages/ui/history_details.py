@@ -63,7 +63,9 @@ def _head(run: RunRecord) -> None:
             )
         st.button("Close", icon=":material/close:", on_click=change, kwargs={"run": ""}, key=f"{PAGE}_close")
     if run.error_message or run.error_class:
-        st.error(f"{outcome_words(run.error_class)}: {plain(run.error_message)}", icon=":material/error:")
+        st.error(
+            f"{plain(outcome_words(run.error_class))}: {plain(run.error_message)}", icon=":material/error:"
+        )
 
 
 def _pictures(run: RunRecord) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +33,10 @@ PACKED_FROM = 20_000
 POLL_S = 1.0
 
 
+def _new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="vision-bench-export-"))
+
+
 class Stopped(Exception):
     """Somebody cancelled the job."""
 
@@ -42,9 +48,7 @@ class Job:
     form: str
     where: RunFilter
     total: int
-    folder: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="vision-bench-export-")
-    )
+    folder: Path = field(default_factory=_new_folder)
     written: int = 0
     error: str = ""
     done: threading.Event = field(default_factory=threading.Event)
@@ -54,10 +58,19 @@ class Job:
     def is_packed(self) -> bool:
         return self.total >= PACKED_FROM and self.form != "parquet"
 
+    def __post_init__(self) -> None:
+        """Let the folder go with the job, such as when the session ends."""
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return f"runs.{self.form}{'.gz' if self.is_packed else ''}"
+
     @property
     def path(self) -> Path:
         """Where the file is."""
-        return Path(self.folder.name) / f"runs.{self.form}{'.gz' if self.is_packed else ''}"
+        return self.folder / self.name
 
     @property
     def share(self) -> float:
@@ -73,7 +86,7 @@ class Job:
         """Stop writing, and delete what was written."""
         self.cancelled.set()
         if self.done.is_set():
-            self.folder.cleanup()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, opened: Store) -> None:
         try:
@@ -89,7 +102,7 @@ class Job:
         finally:
             self.done.set()
             if self.cancelled.is_set() or self.error:
-                self.folder.cleanup()
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tick(self) -> None:
         self.written += 1

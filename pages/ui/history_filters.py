@@ -151,7 +151,7 @@ def chips(view: HistoryView, are_open: bool) -> None:
 def _chip(name: str, value: Any) -> str:
     if name == "measured":
         return "Without the test server"
-    return f"{FACETS[name][0]}: {outcome_words(value) if name == 'outcome' else _short(value)}"
+    return f"{FACETS[name][0]}: {_short(outcome_words(value) if name == 'outcome' else value)}"
 
 
 def _short(text: str) -> str:

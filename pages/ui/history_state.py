@@ -33,6 +33,7 @@ def arrive() -> None:
     kept = state.HISTORY_VIEW.get()
     if f"{PAGE}_period" not in st.session_state and kept is not None and not st.query_params:
         show(kept)
+    state.HISTORY_VIEW.set(current())
 
 
 def current() -> HistoryView:

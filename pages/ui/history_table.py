@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.vlm.safe import plain as readable
 from db.records import RunFilter, RunSummary
+from pages.ui.errors import page_errors
 from pages.ui.history_actions import actions
 from pages.ui.history_state import PAGE, change, current, zone
 from pages.ui.history_view import SORTS, HistoryView, Point
@@ -48,7 +49,7 @@ def _let_go() -> None:
 def _said(point: Point, view: HistoryView) -> str:
     place = zone(view)
     parts = [plain(point.model)] if point.model else []
-    parts += [outcome_words(point.outcome).lower()] if point.outcome else []
+    parts += [plain(outcome_words(point.outcome).lower())] if point.outcome else []
     if point.since and point.until:
         parts.append(f"{local_time(point.since, place)} to {local_time(point.until, place)}")
     if point.low is not None and point.high is not None:
@@ -62,6 +63,12 @@ def runs_list(view: HistoryView, where: RunFilter, total: int) -> None:
     now = current()
     if now.run != view.run or now.compare != view.compare:
         st.rerun()
+    with page_errors():
+        _listed(view, where, total)
+
+
+def _listed(view: HistoryView, where: RunFilter, total: int) -> None:
+    now = current()
     view = replace(view, sort=now.sort, down=now.down, page=now.page)
     page = _page(view, total)
     runs = store().runs(

@@ -1,19 +1,21 @@
-"""History: what is filtered is what is counted, charted, listed, exported and deleted."""
+"""History: what is filtered is what is counted, charted, listed, compared, deleted; the address says it."""
 
-import csv
-import io
+import re
 import sqlite3
 from datetime import timedelta
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.environment import describe_environment
 from core.runs import LOCAL_OWNER, Metric, RunDraft, RunInput
 from core.samples import load_sample
 from core.settings import settings
 from db import RunFilter, Store
-from pages.ui.history import runs_csv
+from pages.ui.history_view import CHARTS
 from tests.pages.conftest import Visit, figures
+
+MARKUP = "<img src=x onerror=alert(1)> '); DROP TABLE run; -- \u202etxt"
 
 
 def draft(model: str, **changes: object) -> RunDraft:
@@ -24,7 +26,7 @@ def draft(model: str, **changes: object) -> RunDraft:
         model_revision="r1",
         environment=describe_environment("cpu", "float32"),
         owner=str(values.pop("owner", LOCAL_OWNER)),
-        parameters={"fit": "whole", "layer": 2},
+        parameters=values.pop("parameters", {"fit": "whole", "layer": 2}),  # type: ignore[arg-type]
         inputs=[RunInput("picture", load_sample("coffee"))],
         **values,  # type: ignore[arg-type]
     )
@@ -35,13 +37,24 @@ def runs(store: Store) -> list[str]:
     """Return the ids of five runs of two models, one of them failed, and one by somebody else."""
     drafts = [
         draft("a/fast", duration_ms=10.0),
-        draft("a/fast", duration_ms=30.0),
-        draft("a/fast", status="failed", error_class="InputError", error_message="It *broke*."),
-        draft("b/slow", duration_ms=500.0, kind="classification"),
-        draft("b/slow", duration_ms=700.0, note="look, a comma"),
+        draft("a/fast", duration_ms=30.0, parameters={"fit": "whole", "layer": 7}),
+        draft("a/fast", status="failed", error_class="timeout", error_message="It *broke*."),
+        draft("b/slow", duration_ms=500.0, kind="vlm", parameters={"prompt": "Where is the zebra?"}),
+        draft("b/slow", duration_ms=700.0, note="look, a comma", tags=["good"]),
         draft("c/strange", owner="visitor-x"),
     ]
     return [store.record(d) for d in drafts]
+
+
+def listed(session: AppTest) -> list[str]:
+    """Return the ids in the list of runs."""
+    return list(next(frame.value for frame in session.dataframe if "id" in frame.value)["id"])
+
+
+def written(session: AppTest) -> str:
+    """Return all that is written on the page."""
+    parts = [*session.markdown, *session.caption, *session.info, *session.warning, *session.error]
+    return "\n".join(str(part.value) for part in [*parts, *session.subheader])
 
 
 def test_an_empty_history_says_where_to_start(visit: Visit) -> None:
@@ -51,68 +64,205 @@ def test_an_empty_history_says_where_to_start(visit: Visit) -> None:
     assert not session.dataframe
 
 
-def test_list_and_charts_show_the_visitor_s_own_runs(visit: Visit, runs: list[str]) -> None:
+def test_list_and_chart_show_the_visitor_s_own_runs(visit: Visit, runs: list[str]) -> None:
     session = visit("history")
     assert not session.exception
-    table = session.dataframe[-1].value
-    assert set(table["id"]) == set(runs[:5])
-    assert list(table["id"]) == sorted(runs[:5], reverse=True)
-    activity, latency = figures(session)
-    assert {trace["name"] for trace in activity["data"]} == {"a/fast", "b/slow"}
-    medians = {trace["name"]: trace["y"] for trace in latency["data"]}
-    assert [float(next(iter(values))) for values in _plain(medians)] == [20.0, 600.0]
+    assert listed(session) == sorted(runs[:5], reverse=True)
+    assert "**5 runs**" in written(session)
+    (chart,) = figures(session)
+    assert {trace["name"] for trace in chart["data"] if trace.get("name")} == {"a/fast", "b/slow"}
 
 
-def _plain(medians: dict[str, object]) -> list[list[float]]:
-    from tests.pages.test_attention_maps import array
+ADDRESSES = (
+    ({"model": "a/fast", "status": "failed"}, [2]),
+    ({"outcome": "timeout"}, [2]),
+    ({"kind": "vlm"}, [3]),
+    ({"tag": "good"}, [4]),
+    ({"q": "ZEBRA where"}, [3]),
+    ({"q": "comma"}, [4]),
+    ({"sort": "duration", "down": "no", "status": "ok"}, [0, 1, 3, 4]),
+    ({"at_model": "a/fast", "at_outcome": "ok", "at_low": "20.0", "at_high": "40.0"}, [1]),
+)
 
-    return [list(array(medians[name])) for name in sorted(medians)]
+
+def test_the_address_filters_and_orders(visit: Visit, runs: list[str]) -> None:
+    session = visit("history")
+    for address, wanted in ADDRESSES:
+        session.query_params.clear()
+        session.query_params.update(address)
+        session.run()
+        assert not session.exception
+        assert listed(session) == [runs[i] for i in wanted], address
 
 
-def test_filters_come_from_the_address_and_narrow_everything(visit: Visit, runs: list[str]) -> None:
-    session = visit("history", model="a/fast", status="failed")
-    assert not session.exception
-    assert list(session.dataframe[-1].value["id"]) == [runs[2]]
-    assert any("1 run" in caption.value for caption in session.caption)
+def test_a_widget_writes_its_choice_into_the_address_and_back(visit: Visit, runs: list[str]) -> None:
+    session = visit("history", at_model="a/fast")
+    session.session_state["history_more"] = True
+    session.run()
+    session.multiselect(key="history_model").set_value(["b/slow"]).run()
+    assert session.query_params["model"] == "b/slow"
+    assert "at_model" not in session.query_params  # the clicked point hung on the earlier chart
+    assert listed(session) == [runs[4], runs[3]]
+    session.text_input(key="history_q").set_value(" zebra ").run()
+    assert session.query_params["q"] == "zebra"
+    assert listed(session) == [runs[3]]
+    session.button(key="history_clear").click().run()
+    assert not session.query_params
+    assert session.multiselect(key="history_model").value == []
+    assert len(listed(session)) == 5
+
+
+def test_facets_say_how_many_runs_each_value_would_show(visit: Visit, runs: list[str]) -> None:
+    session = visit("history", status="failed", model="gone/model")
+    session.session_state["history_more"] = True
+    session.run()
+    assert session.multiselect(key="history_model").options == ["a/fast (1)", "gone/model (0)"]
+    assert session.multiselect(key="history_model").value == ["gone/model"]
+    assert "No run fits these filters" in session.info[0].value
 
 
 def test_a_filter_that_fits_nothing_can_be_cleared(visit: Visit, runs: list[str], store: Store) -> None:
-    _age(store, days=40)
-    session = visit("history")
-    session.selectbox(key="period").set_value("Last week")
-    session.run()
+    session = visit("history", first="1999-01-01", last="1999-01-02", period="dates")
     assert "No run fits" in session.info[0].value
-    session.button[0].click().run()
+    session.button(key="history_clear").click().run()
     assert not session.exception
-    assert len(session.dataframe[-1].value) == 5
+    assert len(listed(session)) == 5
 
 
-def _age(store: Store, days: int) -> None:
-    """Move every run back in time, as if it had been made earlier."""
-    path = settings().database_url.removeprefix("sqlite:///")
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "UPDATE run SET time = time - ?", (timedelta(days=days) // timedelta(milliseconds=1),)
+def test_each_chart_has_a_question_and_its_numbers_and_only_it_is_drawn(visit: Visit, store: Store) -> None:
+    for model, score in (("a/x", 0.5), ("b/y", 0.7)):
+        store.record(
+            draft(model, kind="vlm", metrics=[Metric("score_f1", score), Metric("cost_usd", 0.25, "USD")])
         )
-
-
-def test_the_export_is_exactly_what_is_filtered(store: Store, runs: list[str]) -> None:
-    import pandas as pd
-
-    frame = pd.read_csv(io.StringIO(runs_csv(store, RunFilter(owner=LOCAL_OWNER, models=("b/slow",)))))
-    assert set(frame["id"]) == {runs[3], runs[4]}
-    by_id = frame.set_index("id")
-    assert by_id.loc[runs[4], "note"] == "look, a comma"
-    assert by_id.loc[runs[3], "model_ms (ms)"] == 9.5
-    assert by_id.loc[runs[3], "pictures"] == "coffee"
-
-
-def test_nobody_writes_a_formula_or_turned_text_into_the_history(visit: Visit, store: Store) -> None:
-    """Names and messages come from strangers."""
-    trap = draft("=HYPERLINK(1)", status="failed", error_class="X", error_message="@SUM(1) \u202etxt")
-    store.record(trap)
-    (row,) = csv.DictReader(io.StringIO(runs_csv(store, RunFilter(owner=LOCAL_OWNER))))
-    assert (row["model_id"], row["error_message"][:8]) == ("'=HYPERLINK(1)", "'@SUM(1)")
     session = visit("history")
+    for chart in CHARTS:
+        session.query_params["chart"] = chart
+        session.session_state[f"history_{chart}_numbers"] = True
+        session.run()
+        assert not session.exception
+        assert len(figures(session)) == 1
+        assert any("?" in text.value for text in session.markdown)
+        table = next(frame.value for frame in session.dataframe if "id" not in frame.value)
+        assert len(table) == (1 if chart == "calendar" else 2), chart
+
+
+def test_a_chart_without_numbers_says_so(visit: Visit, runs: list[str]) -> None:
+    session = visit("history")
+    for chart in ("pareto", "cost"):
+        session.query_params["chart"] = chart
+        session.run()
+        assert not session.exception
+        assert not figures(session)
+        assert "No run of this selection" in session.info[0].value
+
+
+def test_the_view_comes_back_with_the_page(visit: Visit, runs: list[str]) -> None:
+    session = visit("history", model="a/fast", chart="outcomes")
+    session.switch_page("pages/overview.py").run()
+    session.query_params.clear()
+    session.switch_page("pages/history.py").run()
+    assert session.query_params["model"] == "a/fast"
+    assert len(listed(session)) == 3
+
+
+def test_times_are_those_of_the_chosen_zone(visit: Visit, store: Store) -> None:
+    run_id = store.record(draft("a/x"))
+    at = store.run(run_id, LOCAL_OWNER).time
+    session = visit("history", run=run_id)
+    for zone, hours in (("Asia/Seoul", 9), ("UTC", 0)):
+        session.query_params["tz"] = zone
+        session.run()
+        frame = next(frame.value for frame in session.dataframe if "id" in frame.value)
+        assert frame["time"][0] == (at + timedelta(hours=hours)).replace(tzinfo=None)
+        assert f"{at + timedelta(hours=hours):%Y\\-%m\\-%d %H\\:%M}" in written(session)
+
+
+def test_one_run_is_shown_whole(visit: Visit, runs: list[str]) -> None:
+    session = visit("history", run=runs[2])
+    assert not session.exception
+    text = written(session)
+    assert f"Run {runs[2]}" in text
+    assert "No answer in time: It \\*broke\\*\\." in text
+    assert "layer: 2" in text
+
+
+def test_a_comparison_shows_only_what_differs(visit: Visit, runs: list[str]) -> None:
+    session = visit("history")
+    session.query_params["compare"] = [runs[0], runs[1], runs[5], "nonsense"]
     session.run()
     assert not session.exception
+    assert "2 of the runs in this address are not here" in written(session)
+    table = session.dataframe[-1].value
+    facts = dict(zip(table["fact"], zip(table["1"], table["2"], strict=True), strict=True))
+    assert facts["layer"] == ("2", "7")
+    assert "fit" not in facts
+    session.toggle(key="history_alike").set_value(True).run()
+    assert "fit" in list(session.dataframe[-1].value["fact"])
+
+
+def test_a_deleted_run_is_gone_everywhere_and_can_be_restored(
+    visit: Visit, runs: list[str], store: Store
+) -> None:
+    store.trash([runs[0]], LOCAL_OWNER)
+    session = visit("history", run=runs[0])
+    assert runs[0] not in listed(session)
+    assert "was deleted" in written(session)
+    inside = visit("history", deleted="yes")
+    assert listed(inside) == [runs[0]]
+    assert not figures(inside)
+    next(button for button in session.button if button.label == "Restore this run").click().run()
+    assert runs[0] in listed(session)
+    assert store.count(RunFilter(deleted=True)) == 0
+
+
+def test_an_address_of_no_run_says_so_and_the_rest_works(visit: Visit, runs: list[str]) -> None:
+    session = visit("history")
+    for run_id in ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "' OR 1=1 --", "\x00"):
+        session.query_params["run"] = run_id
+        session.run()
+        assert not session.exception
+        assert "names a run that is not here" in written(session)
+        assert len(listed(session)) == 5
+
+
+def test_nobody_sees_what_somebody_else_ran(visit: Visit, runs: list[str]) -> None:
+    session = visit("history", run=runs[5], model="c/strange")
+    assert "names a run that is not here" in written(session)
+    assert "No run fits" in written(session)
+
+
+def test_what_strangers_wrote_is_letters_everywhere(visit: Visit, store: Store) -> None:
+    run_id = store.record(
+        draft(
+            MARKUP,
+            status="failed",
+            error_class=MARKUP,
+            error_message=MARKUP,
+            note=MARKUP,
+            tags=[MARKUP],
+            parameters={"prompt": MARKUP},
+        )
+    )
+    session = visit(
+        "history", run=run_id, model=MARKUP, tag=MARKUP, outcome=MARKUP, q="img", chart="outcomes"
+    )
+    session.session_state["history_more"] = True
+    session.run()
+    assert not session.exception
+    assert listed(session) == [run_id]
+    assert not re.search(r"(?<!\\)<img", written(session))
+    assert "\u202e" not in written(session)
+    (chart,) = figures(session)
+    names = [trace["name"] for trace in chart["data"]] + [a["text"] for a in chart["layout"]["annotations"]]
+    assert all("<img" not in name for name in names)
+    assert store.count(RunFilter()) == 1
+
+
+def test_a_store_that_cannot_be_read_says_so(visit: Visit, runs: list[str]) -> None:
+    path = settings().database_url.removeprefix("sqlite:///")
+    session = visit("history")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE run_tag")
+    session.run()
+    assert not session.exception
+    assert session.error
