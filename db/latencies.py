@@ -36,6 +36,7 @@ EXACT_RUNS = 20_000
 BARS = 60
 """Most bins of a histogram."""
 OVER_TIME = (0.25, 0.5, 0.75, 0.9)
+PERCENTS = (0, 10, 25), (75, 90, 99)
 BY_MODEL = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
@@ -251,8 +252,10 @@ def _exact_quantiles(connection: Connection, where: RunFilter) -> dict[str, tupl
     """Return the count, and the quantiles of `ModelSpread` in its order, by model."""
     runs = ranked(where, Series.model_id)
     rank, n, ms = runs.c.rank, runs.c.n, runs.c.ms
-    at = [func.min(ms).filter(100 * rank >= percent * n) for percent in (0, 10, 25, 75, 90, 99)]
     middle = (2 * rank).between(n, n + 2)
-    at.insert(3, func.min(ms).filter(middle) * 0.5 + func.max(ms).filter(middle) * 0.5)
-    statement = select(runs.c.model_id, func.max(n), *at, func.max(ms)).group_by(runs.c.model_id)
+    median = func.min(ms).filter(middle) * 0.5 + func.max(ms).filter(middle) * 0.5
+    low, high = ([func.min(ms).filter(100 * rank >= percent * n) for percent in some] for some in PERCENTS)
+    statement = select(runs.c.model_id, func.max(n), *low, median, *high, func.max(ms)).group_by(
+        runs.c.model_id
+    )
     return {model: tuple(row) for model, *row in connection.execute(statement)}

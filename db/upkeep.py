@@ -1,15 +1,16 @@
 """What the operator of a store does: backup, export, check."""
 
 import sqlite3
+from array import array
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import BigInteger, Connection, Engine, func, literal, select, tuple_, type_coerce
 
 from db.engine import Transactions
 from db.errors import StoreError
-from db.filters import conditions
+from db.filters import conditions, is_by_series, of_each_run, ordering, series_of
 from db.models import Artifact, Run, Series
 from db.reading import load_runs
 from db.records import RunFilter, RunRecord
@@ -41,18 +42,45 @@ def backup_sqlite(engine: Engine, path: Path) -> None:
 
 
 def export_runs(database: Transactions, where: RunFilter, limit: int | None) -> Iterator[RunRecord]:
-    """Yield whole runs, newest first, reading a chunk at a time."""
-    left, older = limit, select(Run.id).where(*conditions(where)).order_by(Run.id.desc())
-    page = older
-    while left is None or left > 0:
-        size = EXPORT_CHUNK if left is None else min(EXPORT_CHUNK, left)
+    """Yield whole runs, newest first, reading a chunk at a time; between two chunks no connection is held."""
+    left = limit
+    for seqs in _chunks_by_time(database, where) if is_by_series(where) else _chunks_of_all(database, where):
+        some = seqs if left is None else seqs[:left]
         with database.read() as connection:
-            records = load_runs(connection, connection.scalars(page.limit(size)).all())
-        if not records:
+            ids = dict(connection.execute(select(Run.seq, Run.id).where(Run.seq.in_(some))).all())
+            records = {run.id: run for run in load_runs(connection, list(ids.values()))}
+        # One that was deleted meanwhile is no longer there.
+        yield from (records[ids[seq]] for seq in some if ids.get(seq) in records)
+        left = None if left is None else left - len(some)
+        if left == 0:
             return
-        yield from reversed(records)
-        page = older.where(Run.id < records[0].id)
-        left = None if left is None else left - len(records)
+
+
+def _chunks_by_time(database: Transactions, where: RunFilter) -> Iterator[list[int]]:
+    """Yield the numbers of runs, a chunk at a time, each from behind the one before in an index."""
+    number = Run.series_id + 0
+    time = type_coerce(Run.time, BigInteger)
+    newest = select(time, Run.seq).where(number.in_(series_of(where)), *of_each_run(where))
+    newest = newest.order_by(Run.time.desc(), Run.seq.desc()).limit(EXPORT_CHUNK)
+    page = newest
+    while True:
+        with database.read() as connection:
+            rows = connection.execute(page).all()
+        if not rows:
+            return
+        yield [seq or 0 for _, seq in rows]
+        page = newest.where(tuple_(time, Run.seq) < tuple_(*map(literal, rows[-1])))
+
+
+def _chunks_of_all(database: Transactions, where: RunFilter) -> Iterator[list[int]]:
+    """Yield the numbers of runs of a filter that is asked once: all are held, 8 bytes each."""
+    statement = (
+        select(Run.seq).where(*conditions(where)).order_by(*ordering("time", descending=True, indexed=False))
+    )
+    with database.read() as connection:
+        seqs = array("q", connection.scalars(statement))
+    for i in range(0, len(seqs), EXPORT_CHUNK):
+        yield seqs[i : i + EXPORT_CHUNK].tolist()
 
 
 def problems(connection: Connection) -> Iterator[str]:

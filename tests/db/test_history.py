@@ -166,7 +166,8 @@ def _check_list(store: Store, where: RunFilter, inside: Timed) -> None:
     assert [run.duration_ms for run in longest] == known + [None] * (len(inside) - len(known))
     for order, key in (("model", "model_id"), ("kind", "kind"), ("status", "status")):
         page = store.runs(where, order_by=order, descending=False, limit=1000)
-        expected = sorted(reversed(inside), key=lambda pair: getattr(pair[1], key))
+        values = sorted({getattr(run, key) for _, run in inside})
+        expected = [pair for value in values for pair in inside[::-1] if getattr(pair[1], key) == value]
         assert [run.time for run in page] == [floor(time) for time, _ in expected]
         assert store.runs(where, order_by=order, descending=False, limit=9, offset=60) == page[60:69]
 
