@@ -10,9 +10,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, func, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import EPOCH, Base, Cell, Environment, Metric, MetricCell, Run, RunTag, Series, TagCell
@@ -43,7 +55,37 @@ class Change:
 
 def upsert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
     """Return an INSERT that knows ON CONFLICT; both databases have the same."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return _insert(connection.dialect.name, table)
+
+
+def _insert(dialect: str, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@cache
+def _new_cell(dialect: str) -> Insert:
+    return _insert(dialect, Cell).on_conflict_do_nothing()
+
+
+@cache
+def _add_metric(dialect: str) -> Insert:
+    statement = _insert(dialect, MetricCell)
+    new = statement.excluded
+    sums = {name: MetricCell.__table__.c[name] + new[name] for name in ("n", "total", "squares")}
+    keys = ["name", "series_id", "day"]
+    return statement.on_conflict_do_update(index_elements=keys, set_=sums | {"unit": new.unit})
+
+
+@cache
+def _add_tag(dialect: str) -> Insert:
+    statement = _insert(dialect, TagCell)
+    n = TagCell.__table__.c.n + statement.excluded.n
+    return statement.on_conflict_do_update(index_elements=["tag", "series_id", "day"], set_={"n": n})
+
+
+THIS_CELL = (Cell.series_id == bindparam("this_series"), Cell.day == bindparam("this_day"))
+CHANGE_CELL = update(Cell).where(*THIS_CELL).values(n=bindparam("new_n"), sketch=bindparam("new_sketch"))
+DROP_CELL = delete(Cell).where(*THIS_CELL)
 
 
 def find_or_insert_series(connection: Connection, row: Row) -> int:
@@ -82,43 +124,29 @@ MOST = 1e300
 
 
 def _change_cell(connection: Connection, key: Row, change: Change) -> None:
-    new = upsert(connection, Cell).on_conflict_do_nothing()
     found = connection.execute(FIND_CELL, key).one_or_none()
     if found is None:
-        sketch = changed(b"", change.more)
-        if connection.execute(new, key | {"n": change.n, "sketch": sketch}).rowcount:
+        row = key | {"n": change.n, "sketch": changed(b"", change.more)}
+        if connection.execute(_new_cell(connection.dialect.name), row).rowcount:
             return
         found = connection.execute(FIND_CELL, key).one()  # somebody was faster
-    values = {"n": found.n + change.n, "sketch": changed(found.sketch, change.more, change.less)}
-    this = (Cell.series_id == key["series_id"], Cell.day == key["day"])
-    if values["n"] > 0:
-        connection.execute(update(Cell).where(*this).values(values))
+    this = {"this_series": key["series_id"], "this_day": key["day"]}
+    n = found.n + change.n
+    if n > 0:
+        sketch = changed(found.sketch, change.more, change.less)
+        connection.execute(CHANGE_CELL, this | {"new_n": n, "new_sketch": sketch})
     else:
-        connection.execute(delete(Cell).where(*this))
+        connection.execute(DROP_CELL, this)
 
 
 def _add_metrics(connection: Connection, rows: list[Row]) -> None:
-    if not rows:
-        return
-    statement = upsert(connection, MetricCell)
-    new = statement.excluded
-    sums = {name: MetricCell.__table__.c[name] + new[name] for name in ("n", "total", "squares")}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name", "series_id", "day"], set_=sums | {"unit": new.unit}
-        ),
-        rows,
-    )
+    if rows:
+        connection.execute(_add_metric(connection.dialect.name), rows)
 
 
 def _add_tags(connection: Connection, rows: list[Row]) -> None:
-    if not rows:
-        return
-    statement = upsert(connection, TagCell)
-    n = TagCell.__table__.c.n + statement.excluded.n
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["tag", "series_id", "day"], set_={"n": n}), rows
-    )
+    if rows:
+        connection.execute(_add_tag(connection.dialect.name), rows)
 
 
 def count(connection: Connection, run_ids: Collection[str], sign: int) -> None:

@@ -29,6 +29,7 @@ from db.models import Artifact, Call, Environment, Image, Metric, Run, RunArtifa
 from db.queries import conditions
 from db.records import RunFilter
 from db.report_records import (
+    ReportBenchmark,
     ReportCost,
     ReportEnvironment,
     ReportExample,
@@ -52,6 +53,8 @@ EXAMPLES = 24
 RUNS = 40
 ANSWER_BYTES = 8_000
 
+BENCHMARKS = 40
+BENCHMARK = "benchmark"
 TASKED = "vlm"
 """The kind of run that is told apart by its task."""
 PAID = ("vlm", "vlm-judge")
@@ -366,6 +369,31 @@ class ReportReader:
             .where(RunArtifact.run_id.in_(run_ids), RunArtifact.name.in_(ANSWERS))
         )
         return {run_id: bytes(data) for run_id, data in self._rows(statement)}
+
+    def benchmarks(self) -> tuple[ReportBenchmark, ...]:
+        """Return the newest successful benchmarks, each with its numbers; newest first."""
+        where = (*self._where, Run.kind == BENCHMARK, Run.status == "ok")
+        chosen = select(Run.id).where(*where).order_by(Run.time.desc(), Run.id.desc()).limit(BENCHMARKS)
+        ids = [row[0] for row in self._rows(chosen)]
+        fields = ("device", "device_name", "dtype", "threads")
+        statement = (
+            select(
+                Run.id,
+                Run.time,
+                Run.model_id,
+                *(getattr(Environment, name) for name in fields),
+                Run.parameters,
+            )
+            .join(Environment, Environment.id == Run.environment_id)
+            .where(Run.id.in_(ids))
+            .order_by(Run.time.desc(), Run.id.desc())
+        )
+        numbers = select(Metric.run_id, Metric.name, Metric.value)
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        for run_id, name, value in self._rows(numbers.where(Metric.run_id.in_(ids), Metric.step.is_(None))):
+            found[run_id][name] = value
+        rows = ([*row, found[row[0]]] for row in self._rows(statement))
+        return tuple(ReportBenchmark(*row) for row in rows)
 
     def newest(self) -> tuple[ReportRun, ...]:
         """Return the newest successful run of each kind and model, newest first."""

@@ -198,3 +198,18 @@ class ReportRun:
     git_revision: str
     parameters: Mapping[str, Any]
     picture: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBenchmark:
+    """One benchmark of a model, with every number that it measured once."""
+
+    run_id: str
+    time: datetime
+    model_id: str
+    device: str
+    device_name: str
+    dtype: str
+    threads: int
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]

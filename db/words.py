@@ -97,21 +97,22 @@ def said_by(parameters: Mapping[str, Any], note: str, answers: Iterable[bytes]) 
 def index(connection: Connection, run_id: str, said: str) -> None:
     """Keep the words of a run that has none yet."""
     if words := words_of(said):
-        connection.execute(_insert(connection), {"run_id": run_id, "words": _kept(connection, words)})
+        connection.execute(
+            INSERT[connection.dialect.name], {"run_id": run_id, "words": _kept(connection, words)}
+        )
 
 
 def _kept(connection: Connection, words: list[str]) -> Any:
     return words if connection.dialect.name == "postgresql" else " ".join(words)
 
 
-def _insert(connection: Connection) -> Any:
-    if connection.dialect.name == "postgresql":
-        return text(
-            "INSERT INTO run_words (run_id, seq, words)"
-            " SELECT id, seq, array_to_tsvector(CAST(:words AS text[]))"
-            " FROM run WHERE id = :run_id"
-        )
-    return text("INSERT INTO run_words (rowid, words) SELECT seq, :words FROM run WHERE id = :run_id")
+INSERT = {
+    "sqlite": text("INSERT INTO run_words (rowid, words) SELECT seq, :words FROM run WHERE id = :run_id"),
+    "postgresql": text(
+        "INSERT INTO run_words (run_id, seq, words)"
+        " SELECT id, seq, array_to_tsvector(CAST(:words AS text[])) FROM run WHERE id = :run_id"
+    ),
+}
 
 
 def reindex(connection: Connection, run_id: str) -> None:
