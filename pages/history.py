@@ -12,7 +12,7 @@ from pages.ui.history_compare import comparison
 from pages.ui.history_details import details
 from pages.ui.history_export import export
 from pages.ui.history_filters import chips, filters, nothing_found, summary
-from pages.ui.history_links import bin_toggle, link, view_name
+from pages.ui.history_links import bin_toggle, link, report_link, view_name
 from pages.ui.history_table import point_line, runs_list
 from pages.ui.layout import page_head
 from pages.ui.session import store, visitor
@@ -42,6 +42,7 @@ with page_errors():
     with st.container(horizontal=True, key="history_tools"):
         link(view)
         export(where, found.total)
+        report_link()
         bin_toggle(view)
     if found.total:
         if not view.deleted:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from core.charts.history_shared import (
     GREY,
+    LEGEND_PX,
     MOST_MODELS,
     SPANS,
     Mark,
@@ -104,7 +105,7 @@ def cost_figure(info: CostInfo) -> go.Figure:
     )
     figure.update_yaxes(title="cost (USD)", rangemode="tozero", tickprefix="$")
     frame_times(figure, [row.time for row in info.rows], info.bucket, info.zone)
-    return framed(figure, 360, barmode="stack", showlegend=True)
+    return framed(figure, 300 + LEGEND_PX * len(info.bars), barmode="stack", showlegend=True)
 
 
 def _trace(one: Bars, info: CostInfo, mark: Mark) -> go.Bar:

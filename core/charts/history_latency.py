@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from core.charts.history_shared import (
     FAINT,
     GREY,
+    LEGEND_PX,
     MOST_MODELS,
     SPANS,
     Mark,
@@ -199,7 +200,7 @@ def latency_figure(info: LatencyInfo) -> go.Figure:
     figure.update_yaxes(title="duration (ms)", type=kind)
     figure.update_yaxes(ticks(ends) if kind == "log" else {"rangemode": "tozero"})
     frame_times(figure, [point.time for point in points], info.bucket, info.zone)
-    return framed(figure, 380, showlegend=True)
+    return framed(figure, 320 + LEGEND_PX * len(drawn), showlegend=True)
 
 
 def _add_band(figure: go.Figure, one: Series, info: LatencyInfo, mark: Mark) -> None:
@@ -254,14 +255,17 @@ def _add_line(figure: go.Figure, one: Series, info: LatencyInfo, mark: Mark) -> 
 
 
 def _add_signs(figure: go.Figure, info: LatencyInfo) -> None:
+    line, before = 0, None
     for number, sign in enumerate(shown_signs(info), 1):
         at = shown_time(sign.time, "hour" if info.bucket == "hour" else "day", info.zone)
+        line = line + 1 if before is not None and at - before < 2 * SPANS[info.bucket] else 0
+        before = at
         figure.add_shape(
             type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": FAINT, "dash": "dash"}
         )
         figure.add_annotation(
             x=at,
-            y=1,
+            y=1 - 0.08 * line,
             yref="paper",
             yanchor="top",
             text=f"<b>{number}</b>",

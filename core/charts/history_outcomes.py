@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import plotly.graph_objects as go
 
-from core.charts.history_shared import GREY, MOST_MODELS, framed, name_of
+from core.charts.history_shared import GREY, LEGEND_PX, MOST_MODELS, framed, name_of
 from core.charts.theme import CATEGORIES
 
 OK, RUNNING = "ok", "running"
@@ -118,7 +118,8 @@ def outcomes_figure(info: OutcomesInfo, titles: Mapping[str, str]) -> go.Figure:
         )
     figure.update_yaxes(range=[len(drawn) - 0.6, -0.85], showticklabels=False, showgrid=False, zeroline=False)
     figure.update_xaxes(title="share of the runs", tickformat=".0%", range=[0, 1], dtick=0.25)
-    return framed(figure, 110 + 52 * len(drawn), barmode="stack", bargap=0.55, showlegend=True)
+    height = 90 + LEGEND_PX * len(figure.data) + 52 * len(drawn)
+    return framed(figure, height, barmode="stack", bargap=0.55, showlegend=True)
 
 
 def _said(one: ModelOutcomes) -> str:

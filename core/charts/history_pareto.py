@@ -10,7 +10,7 @@ from core.charts.history_shared import FAINT, Mark, framed, marks, name_of, scal
 
 NORMAL_95 = 1.959964
 MOST_NAMES = 14
-"""Most points whose names stand beside them; more would hide each other."""
+"""Most points whose names stand beside them; of more, only the best have theirs."""
 
 
 class Trade(Protocol):
@@ -113,7 +113,7 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
         figure.update_xaxes(ticks([spot.speed for spot in info.spots]))
     better = "higher" if info.higher_is_better else "lower"
     figure.update_yaxes(title=f"mean {name_of(info.quality)}, {better} is better")
-    return framed(figure, 420, showlegend=len(front) > 1 or len(info.spots) > MOST_NAMES)
+    return framed(figure, 420, showlegend=len(front) > 1)
 
 
 def _middle(info: ParetoInfo) -> float:
@@ -131,7 +131,7 @@ def _add_spot(figure: go.Figure, spot: Spot, mark: Mark, side: str, info: Pareto
         x=[spot.speed],
         y=[spot.quality],
         error_y={"type": "data", "array": [spot.half or 0.0], "color": colour, "thickness": 1.2, "width": 3},
-        mode="markers+text" if len(info.spots) <= MOST_NAMES else "markers",
+        mode="markers+text" if spot.is_best or len(info.spots) <= MOST_NAMES else "markers",
         text=[name.rsplit("/", 1)[-1]],
         textposition=f"top {side}",
         cliponaxis=False,
@@ -142,7 +142,7 @@ def _add_spot(figure: go.Figure, spot: Spot, mark: Mark, side: str, info: Pareto
             "line": {"width": 2, "color": colour},
         },
         name=name,
-        showlegend=len(info.spots) > MOST_NAMES,
+        showlegend=False,
         customdata=[[spot.model_id, spot.speed_n, spot.quality_n]],
         hovertemplate=f"{name_of(info.speed)} %{{x:,.2f}}, %{{customdata[1]:,}} runs"
         f"<br>mean {name_of(info.quality)} %{{y:.4g}}{around}, %{{customdata[2]:,}} runs"

@@ -21,6 +21,8 @@ PATTERNS = ("", "/", "x", ".")
 GREY = "#7F7F7F"
 FAINT = "rgba(127,127,127,0.45)"
 """Of lines that show on white and on black."""
+LEGEND_PX = 14
+"""Height for each name in a legend, which is a column of names on a phone."""
 LOG_FROM = 20.0
 """From this ratio of greatest to least on, an axis is logarithmic."""
 

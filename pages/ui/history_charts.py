@@ -54,6 +54,7 @@ TIMES = ("_ms", "_s")
 QUALITY = ("score", "top1", "top5", "iou", "f1", "accuracy", "recall", "precision", "knn", "jaccard", "pck")
 """In the names of metrics that say how good a result is; they are offered first."""
 FEW_CHANGES = 3
+COUNTED = "Of so many runs the quantiles are within 0.25 % of the exact ones."
 HOURS_UP_TO, DAYS_UP_TO = timedelta(days=4), timedelta(days=400)
 
 
@@ -68,6 +69,8 @@ class Shown:
     """From what a clicked point tells to the runs behind it."""
     models: int = 0
     """How many models the numbers are of."""
+    notes: tuple[str, ...] = ()
+    """What to know when one reads it."""
 
 
 @st.fragment
@@ -104,11 +107,14 @@ def _chart(view: HistoryView, where: RunFilter) -> None:
         config={"displaylogo": False, "displayModeBar": False},
         alt=f"{TITLES[view.chart]}. {QUESTIONS[view.chart]}",
     )
+    notes = list(shown.notes)
     if shown.models > MOST_MODELS:
-        st.caption(
-            f"The {MOST_MODELS} models with most runs of {shown.models} are drawn; the table has all of "
-            "them. Filter by model to see others."
+        notes.append(
+            f"The {MOST_MODELS} models with most runs of {shown.models} are drawn, the table has all: filter "
+            "by model to see others."
         )
+    if notes:
+        st.caption(" ".join(notes))
     numbers(view.chart, shown.rows)
 
 
@@ -174,15 +180,13 @@ def _latency(view: HistoryView, where: RunFilter) -> Shown | None:
         return None
     info = latency_info(found.points, found.breaks, found.bucket, zone(view))
     _changes(info)
-    if len(info.series) > MOST_BANDS:
-        st.caption(f"Bands are drawn for up to {MOST_BANDS} models: filter by model to see them.")
-    if not found.exact:
-        st.caption("Of so many runs the quantiles are within 0.25 % of the exact ones.")
+    bands = f"Bands are drawn for up to {MOST_BANDS} models." if len(info.series) > MOST_BANDS else ""
     return Shown(
         latency_figure(info),
         latency_table(info),
         partial(_in_bucket, outcome="ok"),
         len(info.series),
+        tuple(note for note in (bands, "" if found.exact else COUNTED) if note),
     )
 
 
@@ -215,10 +219,9 @@ def _spread(view: HistoryView, where: RunFilter) -> Shown | None:
     if not found.models:
         _none("No run of this selection succeeded and was timed.")
         return None
-    if not found.exact:
-        st.caption("Of so many runs the quantiles are within 0.25 % of the exact ones.")
     info = spread_info(found.edges_ms, found.models)
-    return Shown(spread_figure(info), spread_table(info), _in_bin, len(info.models))
+    notes = () if found.exact else (COUNTED,)
+    return Shown(spread_figure(info), spread_table(info), _in_bin, len(info.models), notes)
 
 
 def _in_bin(told: list[Any]) -> Point:
@@ -227,7 +230,7 @@ def _in_bin(told: list[Any]) -> Point:
 
 
 def _pareto(view: HistoryView, where: RunFilter) -> Shown | None:
-    from core.charts.history_pareto import pareto_figure, pareto_info, pareto_table
+    from core.charts.history_pareto import MOST_NAMES, pareto_figure, pareto_info, pareto_table
 
     names = _qualities(store().metric_names(where))
     if not names:
@@ -241,9 +244,14 @@ def _pareto(view: HistoryView, where: RunFilter) -> Shown | None:
         return None
     title = f"{quality.name} ({quality.unit})" if quality.unit else quality.name
     info = pareto_info(rows, quality=title, higher_is_better=not lower)
-    st.caption("Bars hold the mean in 95 of 100 cases. Models that measured different tasks do not compare.")
+    notes = ["Bars hold the mean in 95 of 100 cases; models that did different tasks do not compare."]
+    if len(rows) > MOST_NAMES:
+        notes.append("Point at a dot to read its name.")
     return Shown(
-        pareto_figure(info), pareto_table(info), lambda told: Point(model=str(told[0]), outcome="ok")
+        pareto_figure(info),
+        pareto_table(info),
+        lambda told: Point(model=str(told[0]), outcome="ok"),
+        notes=tuple(notes),
     )
 
 

@@ -42,6 +42,16 @@ def address(view: HistoryView) -> str:
     return f"{base}?{words}" if words else base
 
 
+def report_link() -> None:
+    """Draw the way to the report."""
+    st.page_link(
+        "pages/report.py",
+        label="Make a report",
+        icon=":material/description:",
+        help="A PDF or an HTML file on a period and some models.",
+    )
+
+
 def bin_toggle(view: HistoryView) -> None:
     """Draw the button that leads to the deleted runs, or back."""
     label, icon = (

@@ -113,8 +113,9 @@ def _table(view: HistoryView, runs: Sequence[RunSummary], page: int) -> list[Run
     frame.insert(4, "outcome", [outcome_words(_outcome(run)) for run in runs])
     for name in ("kind", "model", "device", "note"):
         frame[name] = [readable(value) for value in frame[name]]
+    hidden = ["status"] if thumbnails else ["status", "picture"]
     event = st.dataframe(
-        frame.drop(columns="status"),
+        frame.drop(columns=hidden),
         column_config=COLUMNS | {"outcome": st.column_config.TextColumn("Outcome")},
         hide_index=True,
         on_select="rerun",

@@ -122,7 +122,7 @@ def test_a_narrow_window_scrolls_nothing_sideways(app: App, browser: Browser) ->
     for path, sign in (
         ("", "This machine"),
         ("attention_maps", "Rows sum to 1 within"),
-        ("history", "Runs over time"),
+        ("history", "Duration over time"),
     ):
         page.goto(f"{app.url}/{path}", timeout=PATIENCE_MS)
         expect(page.get_by_text(sign).first).to_be_visible(timeout=PATIENCE_MS)
