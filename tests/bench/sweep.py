@@ -24,6 +24,7 @@ from core.bench.sweep.run import SweepRun
 from core.settings import ROOT
 from db import Store
 from tests.support.sweep_cells import measure
+from tests.support.sweep_on_ray import on_loopback
 
 LENGTHS_MS = (20, 50, 100, 200)
 WANTED_MS, WANTED_SHARE, WANTED_NODES = 100, 0.9, 1.5
@@ -83,9 +84,7 @@ def measure_overhead(cells: int) -> bool:
 def measure_nodes() -> bool:
     """Print what a second node brings; say whether it is enough."""
     command = [sys.executable, "-m", "tests.bench.sweep", "--cluster"]
-    if os.geteuid() == 0:  # Ray listens on every address that it finds: let it find loopback alone
-        command = ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-", *command]
-    ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    ended = subprocess.run(on_loopback(command), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     one, two = json.loads(ended.stdout.splitlines()[-1])
     print(f"Ray, {RAY_CELLS} cells of {RAY_CELL_S} s: {one:.2f}/s on 1 node, {two:.2f}/s on 2 nodes")
     print(f"{two / one:.2f} x as many (wanted: {WANTED_NODES})")

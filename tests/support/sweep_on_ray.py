@@ -6,6 +6,7 @@ Run it where the only network is loopback, for Ray listens on every address that
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,13 @@ from tests.support.sweep_cells import measure
 
 BEGAN = time.monotonic()
 PICTURES = tuple("abcdefgh")
+
+
+def on_loopback(command: list[str]) -> list[str]:
+    """Return a command that sees no network but loopback where that is allowed: Ray listens on all it finds."""
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
+        return command
+    return ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-", *command]
 
 
 def say(what: str) -> None:
