@@ -23,7 +23,7 @@ PICTURES = tuple("abcdefgh")
 
 
 def on_loopback(command: list[str]) -> list[str]:
-    """Return a command that sees no network but loopback where that is allowed: Ray listens on all it finds."""
+    """Return a command that sees no network but loopback where that can be: Ray listens on all it finds."""
     if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
         return command
     return ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-", *command]

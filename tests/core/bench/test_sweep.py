@@ -1,7 +1,6 @@
 """Sweeps in real processes that raise, hang and are killed, with the real store: every cell one row."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from tests.conftest import skip_or_fail
 from tests.support import postgres
 from tests.support.runs import draft
 from tests.support.sweep_cells import measure
+from tests.support.sweep_on_ray import on_loopback
 
 OWNER = "ada"
 
@@ -83,7 +83,7 @@ def in_background(run: SweepRun) -> threading.Thread:
 def test_whatever_becomes_of_a_cell_is_one_row_and_the_sweep_goes_on(store: Store, tmp_path: Path) -> None:
     hang = tmp_path / "hang"
     models = f"print-1 raise-1 bug-1 sysexit-2 nan-1 exit-3 kill-1 segfault-1 hang-{hang} sleep-0"
-    run = begin(store, models, workers=2, deadline_s=3.0)
+    run = begin(store, models, workers=2, deadline_s=2.0)
     ended = run.work()
     assert (ended.phase, ended.total, ended.done, ended.failed, ended.under_way) == (Phase.DONE, 10, 10, 8, 0)
     assert list(rows(store, run.set_id).values()) == [
@@ -96,7 +96,7 @@ def test_whatever_becomes_of_a_cell_is_one_row_and_the_sweep_goes_on(store: Stor
     assert said["raise-1"] == "This picture is not for me. Take another."
     assert said["exit-3"] == "Its process ended (exit code 3)."
     assert "SIGKILL" in said["kill-1"] and "SIGSEGV" in said["segfault-1"]
-    assert "longer than 3 s" in said[f"hang-{hang}"]
+    assert "longer than 2 s" in said[f"hang-{hang}"]
     until(lambda: not any(psutil.pid_exists(int(pid)) for pid in hang.read_text().split()))
     parent = store.run(run.set_id, OWNER)
     assert (parent.kind, parent.status, parent.metric("cells_failed")) == (KIND, "ok", 8.0)
@@ -267,16 +267,14 @@ def test_a_database_that_goes_away_is_waited_for_and_at_last_given_up() -> None:
 # Many machines
 
 
+@pytest.mark.postgres
 def test_nodes_of_a_ray_cluster_die_and_every_cell_is_one_row(tmp_path: Path) -> None:
     """On both databases: a node is killed in the middle of each sweep."""
     if postgres.binaries() is None:
         skip_or_fail("no PostgreSQL server is installed")
-    alone = (
-        ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-"] if os.geteuid() == 0 else []
-    )
     with postgres.server() as server:
         urls = [f"sqlite:///{tmp_path / 'store.sqlite3'}", server.new_database()]
-        command = [*alone, sys.executable, "-m", "tests.support.sweep_on_ray", *urls]
+        command = on_loopback([sys.executable, "-m", "tests.support.sweep_on_ray", *urls])
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
         assert ended.returncode == 0, ended.stderr
         for url, sweep in json.loads(ended.stdout).items():
