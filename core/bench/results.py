@@ -150,13 +150,18 @@ def draft_of(
         status="failed" if first else "ok",
         duration_ms=result.seconds * 1000,
         parameters={**_parameters(result, images), **parameters},
-        inputs=[RunInput("picture", image) for image in list(images.values())[:MAX_INPUTS]],
+        inputs=[RunInput(_role(at), image) for at, image in enumerate(list(images.values())[:MAX_INPUTS])],
         metrics=metrics(result),
         artifacts=_artifacts(result),
         tags=tags,
         error_class=first.error_class if first else "",
         error_message=first.message if first else "",
     )
+
+
+def _role(at: int) -> str:
+    """Return the part a picture plays; no two of a run may play the same."""
+    return "picture" if at == 0 else f"picture {at + 1}"
 
 
 def _parameters(result: Result, images: Mapping[str, ImageInput]) -> dict[str, Any]:
