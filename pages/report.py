@@ -15,6 +15,7 @@ page_head(
 
 with page_errors():
     asked = ui.inputs()
-    runs = ui.preview(asked)
-    ui.make_button(asked, runs)
+    facets = ui.totals(asked)
+    ui.make_button(asked, facets)
     ui.result(asked)
+    ui.preview(facets)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from core.report import costs, examples, failures, overview, places, scores, times
+from core.report import benchmarks, costs, examples, failures, overview, places, scores, times
 from core.report.document import Document, Facts, Section, Text
 from core.report.facts import Reader, Totals
 from core.report.request import SECTIONS, Request
@@ -15,6 +15,7 @@ Step = Callable[[str, float], None]
 MAKERS: Mapping[str, Callable[[Reader, Request, Totals], Section]] = {
     "runs": overview.runs_section,
     "times": times.times_section,
+    "benchmarks": benchmarks.benchmarks_section,
     "scores": scores.scores_section,
     "verdicts": scores.verdicts_section,
     "failures": failures.failures_section,

@@ -10,6 +10,7 @@ from core.errors import InputError
 SECTIONS = {
     "runs": "What was measured",
     "times": "How long it took",
+    "benchmarks": "Benchmarks",
     "scores": "How good it was",
     "verdicts": "What can be told",
     "failures": "What failed",

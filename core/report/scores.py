@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from core.charts.report import IntervalRow, IntervalsInfo
 from core.charts.theme import model_colour
+from core.report.benchmarks import benchmark_verdicts
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
 from core.report.facts import MetricFacts, Reader, Totals
 from core.report.intervals import Estimate, mean_of, share_of, wanted_ranks
@@ -17,6 +18,7 @@ from core.vlm.setrun.results import COST, ENOUGH, MAIN
 MOST_ROWS = 60
 MOST_CHARTS = 4
 SCORE = "score_"
+BENCHMARK = "benchmark"
 FEW = ENOUGH[50]
 
 
@@ -24,7 +26,7 @@ def scores_section(reader: Reader, request: Request, totals: Totals) -> Section:
     """Return the section on scores, and on every other number that runs measured."""
     metrics = reader.metrics()
     scores = sorted(filter(_is_score, metrics), key=_order)
-    others = [metric for metric in metrics if not _is_score(metric) and metric.name != COST]
+    others = [metric for metric in metrics if not _is_score(metric) and _is_general(metric)]
     blocks: list[Block] = []
     if scores:
         blocks.append(
@@ -45,7 +47,7 @@ def scores_section(reader: Reader, request: Request, totals: Totals) -> Section:
 
 def verdicts_section(reader: Reader, request: Request, totals: Totals) -> Section:
     """Return the section on comparisons."""
-    speed = speed_verdicts(reader.timings(wanted_ranks))
+    speed = [*benchmark_verdicts(reader.benchmarks()), *speed_verdicts(reader.timings(wanted_ranks))]
     better = score_verdicts(reader.pairs({task: main.metric for task, main in MAIN.items()}))
     if not speed and not better:
         alone = "No two models did the same here, so there is nothing to compare."
@@ -68,6 +70,11 @@ def _grouped(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 
 def _is_score(metric: MetricFacts) -> bool:
     return metric.name.startswith(SCORE)
+
+
+def _is_general(metric: MetricFacts) -> bool:
+    """Say whether a number has no section of its own."""
+    return metric.name != COST and metric.kind != BENCHMARK
 
 
 def _is_share(metric: MetricFacts) -> bool:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from core.report.facts import Pair, Timing
+from core.report.facts import Benchmark, Pair, Timing
 from core.report.intervals import (
     FAMILIES,
     MOST_ARMS,
+    Estimate,
     mean_of,
     miss,
     normal_quantile,
@@ -27,6 +28,8 @@ from core.vlm.pairs import FEWEST
 from core.vlm.setrun.results import ENOUGH, MAIN
 
 LOCAL = ("cpu", "cuda", "mps")
+MEASURING = ("benchmark", "sweep", "training", "vlm-set")
+"""Kinds of run whose duration says how much there was to do, not how fast a model is."""
 MOST_GROUPS = 10
 """Most groups of runs of which times are compared: those with the most runs."""
 
@@ -41,7 +44,7 @@ class Verdict:
     is_told: bool
 
 
-def hardware(timing: Timing) -> str:
+def hardware(timing: Timing | Benchmark) -> str:
     """Return what times must share to be compared; services are compared as they are reached from here."""
     device = timing.device.partition(":")[0]
     if device not in LOCAL:
@@ -50,7 +53,7 @@ def hardware(timing: Timing) -> str:
     return f"{name(timing.device_name)}{threads}"
 
 
-def arm(timing: Timing) -> str:
+def arm(timing: Timing | Benchmark) -> str:
     """Return what is compared: a model, in the precision that it ran in."""
     return f"{name(timing.model_id)} [{timing.dtype}]" if timing.dtype else name(timing.model_id)
 
@@ -64,7 +67,8 @@ def speed_verdicts(timings: Iterable[Timing]) -> list[Verdict]:
     """Compare the medians of each group; of more than `MOST_ARMS` models those with the most runs."""
     groups: dict[tuple[str, str, str], list[Timing]] = defaultdict(list)
     for timing in timings:
-        groups[timing.kind, timing.task, hardware(timing)].append(timing)
+        if timing.kind not in MEASURING:
+            groups[timing.kind, timing.task, hardware(timing)].append(timing)
     compared = {key: arms for key, members in groups.items() if len(arms := _one_each(members)) > 1}
     largest = sorted(compared, key=lambda key: -sum(timing.n for timing in compared[key]))
     found = []
@@ -91,24 +95,29 @@ def _family(arms: int) -> int:
 
 
 def _faster(title: str, pair: tuple[Timing, Timing], family: int) -> Verdict:
-    quick, slow = sorted(pair, key=lambda timing: percentile_of(timing.at, timing.n, 50).value)
-    first, second = (percentile_of(timing.at, timing.n, 50, family) for timing in (quick, slow))
-    numbers = f"n = {quick.n:,} and {slow.n:,}"
-    few = min(quick.n, slow.n)
+    first, second = ((arm(timing), percentile_of(timing.at, timing.n, 50, family)) for timing in pair)
+    return compared_speed(title, first, second)
+
+
+def compared_speed(title: str, one: tuple[str, Estimate], other: tuple[str, Estimate]) -> Verdict:
+    """Compare two medians, each with its name, and say which is lower or that it cannot be told."""
+    (quick, first), (slow, second) = sorted((one, other), key=lambda named: named[1].value)
+    numbers = f"n = {first.n:,} and {second.n:,}"
+    few = min(first.n, second.n)
     if few < ENOUGH[50]:
         needed = f"at least {many(ENOUGH[50] - few, 'more run')} of the one with fewer"
-        return Verdict(title, f"{arm(quick)} or {arm(slow)}: too few to tell, {needed} ({numbers}).", False)
+        return Verdict(title, f"{quick} or {slow}: too few to tell, {needed} ({numbers}).", False)
     ratio = ratio_of(first, second)
     medians = f"medians {ms(first.value)} and {ms(second.value)}; {numbers}"
     if ratio is not None and ratio.low is not None and ratio.high is not None and ratio.high < 1:
         least, middle, most = (100 * (1 - value) for value in (ratio.high, ratio.value, ratio.low))
         by = f"by {points(middle)} %, between {points(least)} and {points(most)} %"
-        return Verdict(title, f"{arm(quick)} is faster than {arm(slow)} {by} ({medians}).", True)
+        return Verdict(title, f"{quick} is faster than {slow} {by} ({medians}).", True)
     more = ""
     if ratio is not None and ratio.high is not None and ratio.value < 1:
         wanted = few * ((math.log(ratio.high) - math.log(ratio.value)) / -math.log(ratio.value)) ** 2
         more = f", about {about(max(1, wanted - few))} more runs of each would" if wanted < 1e6 else ""
-    return Verdict(title, f"{arm(quick)} or {arm(slow)}: too few to tell{more} ({medians}).", False)
+    return Verdict(title, f"{quick} or {slow}: too few to tell{more} ({medians}).", False)
 
 
 def score_verdicts(pairs: Iterable[Pair]) -> list[Verdict]:
@@ -161,6 +170,6 @@ def methods() -> str:
         "task and on the same hardware, whatever pictures each model was given; services are compared as "
         "they were reached from here. Scores are compared only on questions of data-set runs that both "
         "models answered. "
-        "The intervals of all comparisons of a group hold together with 95 %. "
+        "The intervals of all comparisons of a group hold together with 95 %, where nothing else is said. "
         f"A median needs {ENOUGH[50]} runs."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,7 +12,7 @@ import streamlit as st
 from core.environment import git_revision
 from core.report.request import SECTIONS, Request, store_name, whole_days
 from core.settings import settings
-from db.records import RunFilter
+from db.records import Facets, RunFilter
 from pages.ui import state
 from pages.ui.session import on_private_machine, store, visitor
 from pages.ui.text import browser_zone, local_time, plain
@@ -52,7 +53,7 @@ def inputs() -> Asked:
     """Draw the choices and return them. They live in the address: a report can be asked for by a link."""
     facets = store().facets(RunFilter(owner=visitor()))
     with st.container(border=True):
-        period, form = st.columns([3, 1], vertical_alignment="bottom")
+        period, form = st.columns([3, 1])
         with period:
             since, until = _period()
         with form:
@@ -113,38 +114,50 @@ def _both(days: object, today: date) -> tuple[date, date]:
     return chosen[0], chosen[-1]
 
 
-def preview(asked: Asked) -> int:
-    """Draw what will be in the report and return the number of runs."""
+def totals(asked: Asked) -> Facets:
+    """Draw how many runs the report is about, and return what they consist of."""
     facets = store().facets(asked.where)
     runs = sum(facets.statuses.values())
-    if not runs:
+    if not runs and not store().count(RunFilter(owner=visitor())):
+        st.info("Nothing has run yet: there is nothing to report.", icon=":material/summarize:")
+    elif not runs:
         st.info("No run fits this period, these models and kinds.", icon=":material/filter_alt_off:")
-        return 0
-    first = store().runs(asked.where, limit=1, descending=False)
-    last = store().runs(asked.where, limit=1)
-    span = f"{local_time(first[0].time)} to {local_time(last[0].time)}" if first and last else ""
-    outcomes = ", ".join(f"{n:,} {status}" for status, n in facets.statuses.items())
-    st.markdown(f"**{runs:,} run{'s' if runs > 1 else ''}** from {plain(span)}: {outcomes}.")
+    else:
+        first = store().runs(asked.where, limit=1, descending=False)
+        last = store().runs(asked.where, limit=1)
+        ends = [local_time(run.time) for run in (*first, *last)]
+        outcomes = ", ".join(f"{n:,} {status}" for status, n in facets.statuses.items())
+        span = f" from {plain(' to '.join(ends))}" if len(ends) == 2 else ""
+        st.markdown(f"**{runs:,} run{'s' if runs > 1 else ''}**{span}: {outcomes}.")
+    return facets
+
+
+def preview(facets: Facets) -> None:
+    """Draw what the report will be about, with counts."""
+    if not facets.statuses:
+        return
     left, right = st.columns(2, gap="large")
     with left:
         _counted("Models", facets.models)
     with right:
         _counted("Kinds of run", facets.kinds)
-    return runs
 
 
-def _counted(title: str, counts: object) -> None:
+def _counted(title: str, counts: Mapping[str, int]) -> None:
     """Draw the most frequent values with their numbers of runs."""
-    assert isinstance(counts, dict)
     lines = [f"{n:,} · {plain(value)}" for value, n in list(counts.items())[:MOST_NAMED]]
     more = len(counts) - MOST_NAMED
     st.caption("  \n".join([f"**{title}**", *lines, *([f"and {more:,} more"] if more > 0 else [])]))
 
 
-def make_button(asked: Asked, runs: int) -> None:
+def make_button(asked: Asked, facets: Facets) -> None:
     """Draw the button that makes the report, and make it while saying how far it is."""
     pressed = st.button(
-        "Make the report", type="primary", icon=":material/summarize:", disabled=not runs, key=f"{PAGE}_make"
+        "Make the report",
+        type="primary",
+        icon=":material/summarize:",
+        disabled=not facets.statuses,
+        key=f"{PAGE}_make",
     )
     if not pressed:
         return
@@ -157,10 +170,9 @@ def make_button(asked: Asked, runs: int) -> None:
     state.REPORT.set(Made(asked, _file_name(asked), data, datetime.now(UTC)))
 
 
-def _made(asked: Asked, step: object) -> bytes:
+def _made(asked: Asked, step: Callable[[str, float], None]) -> bytes:
     from core.report.build import build_report
 
-    assert callable(step)
     with store().report(asked.where) as reader:
         document = build_report(reader, asked.request, step=step)
     step(f"Writing the {asked.form} file", 1.0)

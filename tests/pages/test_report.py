@@ -24,7 +24,7 @@ def measured(store: Store) -> Store:
 def test_an_empty_store_says_so_and_makes_nothing(visit: Visit) -> None:
     session = visit("report")
     assert not session.exception
-    assert "No run fits" in session.info[0].value
+    assert "Nothing has run yet" in session.info[0].value
     assert session.button(key="report_make").disabled
 
 
@@ -45,6 +45,8 @@ def test_a_report_is_made_and_taken_away_of_own_runs_only(visit: Visit, measured
     assert not session.success
     assert any("choices have changed" in text.value for text in session.caption)
     assert "6 runs" in " ".join(text.value for text in session.markdown)
+    session.multiselect(key="report_kind").set_value(["attention"]).run()
+    assert not session.info
 
 
 def test_a_link_asks_for_a_report(visit: Visit, measured: Store) -> None:

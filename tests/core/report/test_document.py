@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.report.document import Chart, Code, Document, Exchange, Table, Text
 from core.report.request import SECTIONS, Request, span_bounds, store_name, whole_days
 from core.report.words import digits, is_rtl, moment, ms, shown, usd
-from core.runs import Metric
+from core.runs import Metric, RunDraft
 from db import Store
 from tests.core.report.conftest import NOW, SEOUL, Reported
 from tests.support.report_runs import UNTIL, seed
@@ -131,6 +131,40 @@ def test_devices_are_apart(store: Store, report: Reported) -> None:
     store.record(draft(environment=GPU, duration_ms=1.0, metrics=[Metric("a", 1.0)]))
     (table,) = section(report(), "times", Table)
     assert [row[2].text for row in table.rows] == ["Test GPU", "Test CPU, 2 threads"]
+
+
+def benchmark(model: str, median: float, **more: float) -> RunDraft:
+    """Return a benchmark as `core.bench` leaves it."""
+    numbers = {"samples": 100, "p50_ms": median, "p50_ms_low": median * 0.97, "p50_ms_high": median * 1.03}
+    numbers |= {
+        "p90_ms": median * 1.2,
+        "load_ms": 900,
+        "images_per_s_batch_1": 90,
+        "peak_memory_mb": 512,
+    } | more
+    return draft(
+        kind="benchmark",
+        model_id=model,
+        duration_ms=60_000,
+        parameters={"pictures": ["a.png"], "options": {"compile": False}, "noise": "calm"},
+        metrics=[Metric(name, value) for name, value in numbers.items()],
+    )
+
+
+def test_benchmarks_bring_their_own_intervals(store: Store, report: Reported) -> None:
+    store.record(benchmark("slow", 30.0))
+    store.record(benchmark("quick", 20.0, top1=0.8, top1_low=0.7, top1_high=0.9, top1_n=80, top1_chance=0.1))
+    document = report()
+    times, costs, accuracy = section(document, "benchmarks", Table)
+    assert [cell.text for cell in times.rows[0]][4:] == ["20.0 ms (19.4–20.6)", "24.0 ms", "–"]
+    assert not times.rows[0][5].grey
+    assert [cell.text for cell in costs.rows[0]][1:] == ["900 ms", "–", "90.0", "1", "512 MB", "calm"]
+    assert [cell.text for cell in accuracy.rows[0]][1:] == ["top1", "80", "80.0 % (70.0–90.0)", "10.0 %"]
+    verdicts = [text.text for text in section(document, "verdicts", Text) if text.role == "verdict"]
+    assert len(verdicts) == 1  # how long a benchmark took says nothing
+    assert verdicts[0].startswith(
+        "quick [float32] is faster than slow [float32] by 33 %, between 30 and 36 %"
+    )
 
 
 # Request
