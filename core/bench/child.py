@@ -4,6 +4,7 @@ It answers one message after the other over the connection of that number. What 
 the process goes on; a message that cannot be answered any more ends it.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -57,6 +58,7 @@ class Sitting:
 
         self._images = {name: load_picture(name, given) for name in pictures}
         self.measuring = Measuring(spec, options, device)
+        gc.freeze()  # what is here stays, and looking through it before each turn would take a second
         return self.measuring.facts
 
     def warm_up(self, picture: str, seconds: float) -> "WarmUp":

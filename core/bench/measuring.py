@@ -15,7 +15,7 @@ from core.bench.answers import Answer
 from core.bench.macs import count_macs
 from core.bench.memory import gpu_peak_mb, peak_mb, reset_peaks, resident_mb
 from core.bench.options import Options
-from core.bench.subjects import DTYPES, Subject, load_subject, subject_of
+from core.bench.subjects import DTYPES, Subject, import_libraries, load_subject, subject_of
 from core.bench.timing import (
     WARM_UP_S,
     Sample,
@@ -76,6 +76,7 @@ class Measuring:
         import torch  # what it takes is not the model's
 
         before = torch.get_num_threads()
+        import_libraries(spec)
         base_mb = resident_mb()
         reset_peaks("cpu")
         self.options, self._threads = options, before
@@ -161,8 +162,8 @@ class Measuring:
         waiting = deque(name for name in self._order(images))
         found: list[tuple[str, Sample]] = []
         raised: dict[str, Exception] = {}
-        deadline, settled = time.perf_counter() + seconds, 0
         with undisturbed():
+            deadline, settled = time.perf_counter() + seconds, 0
             while waiting and len(found) < at_most:
                 if len(found) >= at_least and time.perf_counter() >= deadline:
                     break

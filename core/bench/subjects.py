@@ -13,7 +13,10 @@ output back is post-processing. Each subject owns its model: precision and compi
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.bench.answers import Answer
@@ -115,6 +118,7 @@ def load_subject(spec: ModelSpec, options: Options, device: str = "auto") -> Loa
 
     from core.sources import build_model
 
+    import_libraries(spec)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     started, place = time.perf_counter(), choose_device(device).device
@@ -127,6 +131,19 @@ def load_subject(spec: ModelSpec, options: Options, device: str = "auto") -> Loa
             "Choose a smaller model, or close other programs.",
         ) from error
     return LoadedSubject(subject, ms_since(started))
+
+
+def import_libraries(spec: ModelSpec) -> None:
+    """Import what a model of this source is built with: a process does that once, and it can take seconds."""
+    whole = spec.source == "huggingface" or Path(spec.weights).is_dir()
+    names = ["transformers.modeling_utils"] if whole else []
+    if "segmentation" in spec.tasks and not whole:
+        names.append("segment_anything")
+    if spec.source != "shipped" and not {"segmentation", "vlm"} & set(spec.tasks):
+        names.append("timm")
+    for name in names:
+        with suppress(ImportError):  # building the model says what is missing
+            import_module(name)
 
 
 def subject_of(model: "Loaded", options: Options) -> Subject:

@@ -2,9 +2,10 @@
 
     python -m tests.bench.timing [--seconds S] [--threads N]
 
-1. Medians of `core.bench.timing.time_calls` over those of `torch.utils.benchmark.Timer.timeit`, for calls from a
-   tenth of a millisecond to a ViT's forward pass. The two take turns every few milliseconds, now one first, now
-   the other, so that a busy machine strikes both; what is told is the median of the ratios of neighbours, with its interval of 95 %. PyTorch's median is one of means of blocks of calls, so our single
+1. Medians of `core.bench.timing.time_calls` over those of `torch.utils.benchmark.Timer.timeit`, for calls
+   from a tenth of a millisecond to a ViT's forward pass. The two take turns every few milliseconds, now one
+   first, now the other, so that a busy machine strikes both; what is told is the median of the ratios of
+   neighbours, with its interval of 95 %. PyTorch's median is one of means of blocks of calls, so our single
    calls are put into blocks of as many. Wanted: within 3 %.
 2. What a sample costs beside its call: the time per sample of a call that does nothing, over the time of the
    same call in a bare loop. Wanted: below 50 microseconds.
