@@ -27,9 +27,9 @@ from db.history_records import (
     Spread,
 )
 from db.models import Cell, Run, Series
-from db.queries import count_runs
+from db.queries import are_more
 from db.sketch import Counts, bin_of, lower_edge, merged, quantiles, summed
-from db.timelines import MOST_READ, newest
+from db.timelines import MOST_READ, newest, time_of_newest
 
 EXACT_RUNS = 20_000
 """So many runs are read one by one."""
@@ -66,7 +66,7 @@ def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> L
 
 def is_exact(connection: Connection, where: RunFilter) -> bool:
     """Say whether the runs of a filter are read one by one."""
-    return not is_by_series(where) or count_runs(connection, where) <= EXACT_RUNS
+    return not is_by_series(where) or not are_more(connection, where, EXACT_RUNS)
 
 
 def ranked(where: RunFilter, *group: Any) -> Any:
@@ -109,22 +109,16 @@ def _points_of_runs(connection: Connection, where: RunFilter, bucket: Bucket) ->
 
 def _points_of_cells(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
     models = list(connection.scalars(select(Series.model_id).distinct().order_by(Series.model_id)))
-    newest_bucket = _newest_bucket(connection, where, bucket)
+    bucket_of_newest = number_at(bucket, time_of_newest(connection, where))
     buckets = -(-2 * MAX_POINTS // max(len(models), 1))
     while True:
-        oldest = newest_bucket - buckets
-        some = replace(
-            where, since=max(time_of(bucket, oldest + 1), where.since or time_of(bucket, oldest + 1))
-        )
+        since = time_of(bucket, bucket_of_newest - buckets + 1)
+        some = replace(where, since=max(since, where.since or since))
         points = _points(_binned(connection, some, models, bucket), models, bucket)
-        if len(points) >= MAX_POINTS or count_runs(connection, some) == count_runs(connection, where):
+        older = replace(where, until=some.since)
+        if len(points) >= MAX_POINTS or some.since == where.since or not are_more(connection, older, 0):
             return points[-MAX_POINTS:]
         buckets *= 4
-
-
-def _newest_bucket(connection: Connection, where: RunFilter, bucket: Bucket) -> int:
-    newest_time = connection.scalars(select(func.max(Run.time)).where(*conditions(where))).one()
-    return number_at(bucket, newest_time)
 
 
 Found = tuple[Counts, Counts, Counts]

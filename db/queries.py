@@ -61,6 +61,12 @@ def count_runs(connection: Connection, where: RunFilter) -> int:
     return connection.scalar(select(func.count()).select_from(Run).where(*conditions(where))) or 0
 
 
+def are_more(connection: Connection, where: RunFilter, n: int) -> bool:
+    """Say whether a filter lets more than `n` runs through, reading no more than that."""
+    some = select(Run.seq).where(*conditions(where)).limit(n + 1).subquery()
+    return (connection.scalar(select(func.count()).select_from(some)) or 0) > n
+
+
 def facets(connection: Connection, where: RunFilter) -> Facets:
     """Return what the runs that a filter lets through consist of."""
     found = by_series(connection, where)

@@ -33,7 +33,7 @@ from db.history_records import (
     RunFilter,
 )
 from db.models import EPOCH, Cell, Metric, MetricCell, Run, Series
-from db.queries import FEW, count_runs
+from db.queries import FEW, are_more
 
 MOST_READ = 100_000
 """Of so many runs, the newest, a chart by the hour is drawn."""
@@ -94,6 +94,13 @@ def newest(connection: Connection, where: RunFilter, n: int) -> RunFilter:
     return where if since is None else replace(where, since=since + timedelta(milliseconds=1))
 
 
+def time_of_newest(connection: Connection, where: RunFilter) -> datetime:
+    """Return when the newest of many runs began."""
+    number = Run.series_id + 0
+    statement = select(Run.time).where(number.in_(series_of(where)), *of_each_run(where))
+    return connection.scalars(statement.order_by(Run.time.desc(), Run.seq.desc()).limit(1)).one()
+
+
 def _counted(connection: Connection, where: RunFilter, bucket: Bucket, key: Any) -> list[Point]:
     days, rest = sources(connection, where, bucket)
     statements: list[Select[*tuple[Any, ...]]] = []
@@ -121,7 +128,7 @@ def _newest_points(connection: Connection, statements: Iterable[Select[*tuple[An
 
 def calendar(connection: Connection, where: RunFilter, zone: tzinfo) -> tuple[DayCount, ...]:
     """Return how many runs began on each day of a time zone, in order; the newest days."""
-    if is_by_series(where) and count_runs(connection, where) > FEW:
+    if is_by_series(where) and are_more(connection, where, FEW):
         found = _days_by_index(connection, where, zone)
     else:
         found = _days_by_quarters(connection, where, zone)
@@ -130,8 +137,8 @@ def calendar(connection: Connection, where: RunFilter, zone: tzinfo) -> tuple[Da
 
 def _days_by_index(connection: Connection, where: RunFilter, zone: tzinfo) -> list[tuple[date, int, int]]:
     """Count the runs from each midnight to the next, which are beside each other in an index."""
-    first, last = connection.execute(select(func.min(Run.time), func.max(Run.time))).one()
-    first, last = max(first, where.since or first), min(last, where.until or last)
+    first = connection.scalars(select(func.min(Run.time))).one()
+    first, last = max(first, where.since or first), time_of_newest(connection, where)
     end = last.astimezone(zone).date() + timedelta(days=1)
     begin = max(first.astimezone(zone).date(), end - timedelta(days=MOST_DAYS))
     every = [begin + timedelta(days=i) for i in range((end - begin).days)]
