@@ -94,7 +94,7 @@ def test_runs_are_compared_deleted_and_brought_back(app: App, page: Page, runs: 
     choose(page, 0, 1)
     page.get_by_role("button", name="Compare 2").click()
     expect(page.get_by_text("2 runs compared")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_role("img", name="chelsea")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("chelsea", exact=True)).to_be_visible(timeout=PATIENCE_MS)
     assert page.url.count("compare=") == 2
     page.get_by_role("button", name="Close").click()
     expect(page.get_by_text("2 runs compared")).to_have_count(0, timeout=PATIENCE_MS)
@@ -130,7 +130,7 @@ def test_the_export_is_what_is_filtered(app: App, page: Page) -> None:
     page.get_by_role("button", name="Export").click()
     with page.expect_download(timeout=PATIENCE_MS) as download:
         page.get_by_role("button", name="Download").last.click()
-    with open(download.value.path(), newline="") as file:
+    with download.value.path().open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["model_id"], row["model_ms (ms)"], download.value.suggested_filename) == (
         "b/slow",
