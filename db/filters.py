@@ -1,6 +1,5 @@
 """Which runs a filter stands for, as conditions of SQL."""
 
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, SQLColumnExpression, select, type_coerce
@@ -21,10 +20,15 @@ ORDERS: dict[str, Any] = {
 
 
 def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions on `Run` that a filter stands for."""
+    """Return the conditions on `Run` that a filter stands for.
+
+    Runs that are met one by one, by their tags or words, must not be looked for in each series: SQLite would,
+    but for the `+ 0`.
+    """
     if where.text.strip():
         return [Run.seq.in_(newest_found(where))]
-    return [Run.series_id.in_(series_of(where)), *of_each_run(where)]
+    number: Any = Run.series_id + 0 if where.tags else Run.series_id
+    return [number.in_(series_of(where)), *of_each_run(where)]
 
 
 def series_of(where: RunFilter) -> Select[int]:
@@ -76,7 +80,7 @@ def newest_found(where: RunFilter) -> Select[int | None]:
         select(Run.seq)
         .select_from(RUN_WORDS)
         .join(Run, Run.seq == seq)
-        .where(says_them, *conditions(replace(where, text="")))
+        .where(says_them, (Run.series_id + 0).in_(series_of(where)), *of_each_run(where))
         .order_by(seq.desc())
         .limit(MOST_FOUND)
         .correlate(None)

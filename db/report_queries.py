@@ -5,9 +5,9 @@ few chosen runs only.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -62,6 +62,7 @@ PAID = ("vlm", "vlm-judge")
 COST = "cost_usd"
 ANSWERS = ("answer.txt", "partial.txt")
 
+T = TypeVar("T")
 Ranks = Callable[[int], Collection[int]]
 """Number of values to the ranks that are wanted of them, from 1."""
 
@@ -89,6 +90,14 @@ class ReportReader:
     def __init__(self, connection: Connection, where: RunFilter) -> None:
         self._connection = connection
         self._where = conditions(where)
+        self._known: dict[Hashable, Any] = {}
+
+    def _once(self, key: Hashable, read: Callable[[], T]) -> T:
+        """Return what was read already: the moment stays the same, and sections ask alike."""
+        if key not in self._known:
+            self._known[key] = read()
+        found: T = self._known[key]
+        return found
 
     def _rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         return self._connection.execute(statement).all()
@@ -115,7 +124,7 @@ class ReportReader:
             .order_by(n.desc(), Run.kind, Run.model_id)
             .limit(GROUPS)
         )
-        return tuple(ReportGroup(*row) for row in self._rows(statement))
+        return self._once("groups", lambda: tuple(ReportGroup(*row) for row in self._rows(statement)))
 
     def timings(self, ranks: Ranks, metric: str | None = None) -> tuple[ReportTiming, ...]:
         """Return how long successful runs took, by what makes them comparable, the most first.
@@ -124,6 +133,9 @@ class ReportReader:
             ranks: Which of the sorted times are wanted.
             metric: The name of a time that was measured once a run; the whole duration where None.
         """
+        return self._once(("timings", ranks, metric), lambda: self._read_timings(ranks, metric))
+
+    def _read_timings(self, ranks: Ranks, metric: str | None) -> tuple[ReportTiming, ...]:
         values = self._times(metric)
         key = [column for column in values.c if column.name != "ms"]
         n = func.count()
@@ -263,6 +275,9 @@ class ReportReader:
         Args:
             bounds: Begins of the spans, in order, and the end of the last one.
         """
+        return self._once(("spans", *bounds), lambda: self._read_spans(bounds))
+
+    def _read_spans(self, bounds: Sequence[datetime]) -> tuple[ReportSpan, ...]:
         usd = case((Run.kind.in_(PAID), Metric.value), else_=0.0)
         runs = (
             select(_span(bounds), Run.kind, Run.status, func.coalesce(usd, 0.0).label("usd"))

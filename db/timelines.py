@@ -32,7 +32,7 @@ from db.history_records import (
     OutcomePoint,
     RunFilter,
 )
-from db.models import EPOCH, Cell, Metric, MetricCell, Run, Series
+from db.models import EPOCH, MILLISECOND, Cell, Metric, MetricCell, Run, Series
 from db.queries import FEW, are_more
 
 MOST_READ = 100_000
@@ -145,13 +145,17 @@ def _days_by_index(connection: Connection, where: RunFilter, zone: tzinfo) -> li
     if not every:
         return []
     columns = (column("i", Integer), column("since", BigInteger), column("until", BigInteger))
-    bounds = [(i, _midnight(day, zone), _midnight(day + DAY, zone)) for i, day in enumerate(every)]
+    since, until = _milliseconds(first), _milliseconds(where.until or last + DAY)
+    bounds = [
+        (i, max(_midnight(day, zone), since), min(_midnight(day + DAY, zone), until))
+        for i, day in enumerate(every)
+    ]
     days = values(*columns, name="days").data(bounds).cte()
     time = type_coerce(Run.time, BigInteger)
 
     def count(some: RunFilter) -> Any:
         number = Run.series_id + 0  # runs are met by time, in the order of an index
-        statement = select(func.count()).where(number.in_(series_of(some)), *of_each_run(some))
+        statement = select(func.count()).where(number.in_(series_of(some)))
         return statement.where(time >= days.c.since, time < days.c.until).correlate(days).scalar_subquery()
 
     failed = replace(where, statuses=(FAILED,))
@@ -159,6 +163,10 @@ def _days_by_index(connection: Connection, where: RunFilter, zone: tzinfo) -> li
         failed = replace(where, statuses=("",))
     statement = select(days.c.i, count(where), count(failed))
     return [(every[i], n, bad) for i, n, bad in connection.execute(statement.order_by(days.c.i))]
+
+
+def _milliseconds(time: datetime) -> int:
+    return -((EPOCH - time) // MILLISECOND)
 
 
 def _midnight(day: date, zone: tzinfo) -> int:
