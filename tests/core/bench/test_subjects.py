@@ -121,7 +121,7 @@ def test_another_input_size_where_the_model_takes_it() -> None:
 
 
 def test_what_a_model_cannot_do_is_refused_in_a_sentence() -> None:
-    with pytest.raises(InputError, match="Leave torch.compile off"):
+    with pytest.raises(InputError, match=r"Leave torch\.compile off"):
         subject(CAPTIONER, compiled=True)
     image = load_sample("scene/3")
     with pytest.raises(InputError, match="one picture at a time"):

@@ -1,0 +1,147 @@
+"""Benchmarks over real processes: kill -9, a hang, a model that raises on a picture, cancel and resume."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.bench.options import Options
+from core.bench.plan import Plan
+from core.bench.progress import Phase
+from core.bench.seat import Seat
+from core.bench.suite import Benchmark, Outcome, compare_on, recorded_keys, tag_of
+from core.bench.worker import Gone, Raised, Worker
+from core.images import encode_png, from_rgb
+from core.runs import LOCAL_OWNER, RunDraft
+from core.samples import load_sample
+from db import RunFilter, Store
+
+VIT, DINO, CAPTIONER = "shipped/vit-scenes", "shipped/dino-scenes", "shipped/captioner-small"
+QUICK = Options(seconds=0.1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'bench.sqlite3'}", keep_pictures=False) as opened:
+        yield opened
+
+
+def numbers(run: RunDraft) -> dict[str, float]:
+    return {metric.name: metric.value for metric in run.metrics}
+
+
+def gone(pid: int) -> bool:
+    """Say whether there is no such process any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_killed_process_and_a_refused_picture_cost_nobody_else_anything() -> None:
+    thin = from_rgb(np.zeros((1, 400, 3), np.uint8), "thin")
+    plan = Plan(("random/vit_tiny_patch16_224",), (thin.sha256, "scene/3"), (QUICK,), rounds=1)
+    (entry,) = plan.entries()
+    seat = Seat(entry, plan, {thin.sha256: thin.data}, "cpu")
+    seat.start()
+    seat.ready()
+    seat.open()
+    assert seat.gone is None
+    assert seat.good == ("scene/3",)
+    seat.round(first=True)
+    images = {thin.sha256: thin, "scene/3": load_sample("scene/3")}
+    run = seat.run(images, LOCAL_OWNER, ())
+    assert run.status == "ok"
+    assert numbers(run)["failed_pictures"] == 1
+    assert "too elongated" in run.parameters["failures"][0][2]
+
+    assert seat.pid is not None
+    os.kill(seat.pid, signal.SIGKILL)
+    seat.round(first=False)
+    seat.finish()
+    assert not seat.look()
+    run = seat.run(images, LOCAL_OWNER, ())
+    assert (run.status, run.error_class) == ("failed", "Killed")
+    assert "memory" in run.error_message
+    assert numbers(run)["p50_ms"] > 0, "what was measured before is kept"
+    seat.close()
+
+
+def test_a_process_that_hangs_is_killed_at_its_deadline_and_what_raises_goes_on() -> None:
+    worker = Worker()
+    with pytest.raises(Raised) as raised:
+        worker.ask("warm_up", "nothing", 0.0)
+    assert not isinstance(raised.value, Gone)
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(Gone, match="did not answer within") as ended:
+        worker.ask("peaks", deadline_s=0.1)
+    assert ended.value.error_class == "Deadline"
+    assert gone(worker.pid)
+    with pytest.raises(Gone):
+        worker.ask("peaks")
+    worker.close()
+
+
+def test_cancel_and_resume_measure_everything_once(store: Store) -> None:
+    """The group has room for one model, so that the first is recorded before the others begin."""
+    plan = Plan((VIT, DINO, "shipped/nothing"), ("scene/3",), (QUICK,), truths="scenes:4", rounds=2)
+
+    def sitting(done: frozenset[str], stop: bool) -> Benchmark:
+        def told(_: Outcome) -> None:
+            if stop:
+                work.cancel()
+
+        work = Benchmark(
+            plan, sink=store, done=done, device="cpu", room_mb=1.0, on_outcome=told, owner=LOCAL_OWNER
+        )
+        return work
+
+    first = sitting(frozenset(), stop=True)
+    assert first.estimate_s > 0
+    ended = first.work()
+    assert (ended.phase, ended.done, ended.total) == (Phase.CANCELLED, 1, 3)
+    (outcome,) = first.outcomes
+    assert outcome.run.status == "ok"
+    assert "ell" in outcome.answers["scene/3"]
+    assert numbers(outcome.run)["top1_n"] == 4
+
+    done = recorded_keys([(outcome.run.model_id, json.loads(json.dumps(dict(outcome.run.parameters))))])
+    second = sitting(done, stop=False)
+    second.pause()
+    second.start()
+    assert not second.wait(0.0)
+    second.go_on()
+    assert second.wait(120)
+    assert second.progress.phase is Phase.DONE
+    assert (second.progress.done, second.progress.total, second.progress.failed) == (3, 3, 1)
+    assert [one.run.model_id for one in second.outcomes] == [DINO, "shipped/nothing"]
+
+    runs = store.runs(RunFilter(owner=LOCAL_OWNER, tags=(tag_of(plan.id),)))
+    assert sorted(run.model_id for run in runs) == sorted(plan.models), "none lost, none twice"
+    for run in runs:
+        whole = store.run(run.id, LOCAL_OWNER)
+        assert whole.parameters["benchmark"] == plan.id
+        assert Plan.from_json(whole.parameters["plan"]) == plan
+
+
+def test_the_quick_comparison_measures_an_upload_in_turn_and_cleans_up() -> None:
+    upload = from_rgb(load_sample("scene/3").rgb, "mine.png")
+    assert upload.data == encode_png(upload.rgb)
+    pids: set[int] = set()
+    work = compare_on(upload, [VIT, CAPTIONER], 0.1, sink=None, device="cpu")
+    work.start()
+    while not work.wait(0.2):
+        pids |= set(work.pids)
+    assert work.progress.phase is Phase.DONE, work.progress.message
+    vit, captioner = work.outcomes
+    assert vit.answers[upload.sha256].startswith("ell")
+    assert "ell" in captioner.answers[upload.sha256]
+    assert {vit.run_id, captioner.run_id} == {None}
+    assert [one.image.sha256 for one in vit.run.inputs] == [upload.sha256]
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
