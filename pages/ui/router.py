@@ -16,6 +16,7 @@ def app_pages() -> dict[str, list[st.Page]]:
         ],
         "Compare": [
             st.Page("pages/vlm_head_to_head.py", title="VLM head to head", icon=":material/forum:"),
+            st.Page("pages/model_benchmark.py", title="Model benchmark", icon=":material/speed:"),
         ],
         "Decide": [
             st.Page("pages/history.py", title="History", icon=":material/history:"),

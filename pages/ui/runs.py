@@ -28,6 +28,8 @@ PAGES = {
     ANSWER: "pages/segment_anything.py",
     EVERYTHING: "pages/segment_anything.py",
     EVALUATION: "pages/segment_anything.py",
+    "benchmark": "pages/model_benchmark.py",
+    "sweep": "pages/model_benchmark.py",
     "vlm": "pages/vlm_head_to_head.py",
     "vlm-set": "pages/vlm_head_to_head.py",
     "vlm-judge": "pages/vlm_head_to_head.py",

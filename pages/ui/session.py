@@ -7,7 +7,9 @@ owner, the second holds weights that nobody changes. Everything else belongs to 
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +21,8 @@ from db import Store
 from pages.ui import state
 
 if TYPE_CHECKING:
+    from core.bench.live import LiveBenchmarks
+    from core.bench.sweep.live import LiveSweeps
     from core.features.cache import FeatureCache
     from core.features.search import PictureSearch
     from core.loaders import ModelPool
@@ -73,6 +77,32 @@ def live_runs() -> LiveRuns:
     from core.vlm.setrun.live import LiveRuns
 
     return LiveRuns()
+
+
+@st.cache_resource(show_spinner=False)
+def live_benchmarks() -> LiveBenchmarks:
+    """Return the benchmarks that work in this process; each owner finds their own only."""
+    from core.bench.live import LiveBenchmarks
+
+    return LiveBenchmarks()
+
+
+@st.cache_resource(show_spinner=False)
+def live_sweeps() -> LiveSweeps:
+    """Return the sweeps that work in this process; each owner finds their own only."""
+    from core.bench.sweep.live import LiveSweeps
+
+    return LiveSweeps()
+
+
+@st.cache_resource(show_spinner=False)
+def _uploads() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="vision-bench-", ignore_cleanup_errors=True)
+
+
+def uploads_folder() -> Path:
+    """Return the folder for uploads that another process must read; it goes with this process."""
+    return Path(_uploads().name)
 
 
 def is_private(access: str, headers: Mapping[str, str]) -> bool:

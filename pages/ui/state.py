@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from db.records import RunRecord
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
+    from pages.ui.bench_read import Bench
     from pages.ui.history_export import Job
     from pages.ui.history_view import HistoryView
     from pages.ui.report_view import Made
@@ -172,6 +173,27 @@ VLM_SET_READ: Slot[Read] = Slot("vlm_set_read")
 
 VLM_START: Slot[str] = Slot("vlm_start")
 """Digest of a picture handed over by another page, to be asked about at once."""
+
+BENCH_COMPARED: Slot[tuple[str, str]] = Slot("bench_compared")
+"""Digest of a picture, and the benchmark that is shown for it."""
+
+BENCH: Slot[str] = Slot("bench")
+"""Id of the benchmark that is shown; none while a new one is planned."""
+
+BENCH_SWEEP: Slot[str] = Slot("bench_sweep")
+"""Id of the sweep that is shown; none while a new one is planned."""
+
+BENCH_READ: Slot[dict[str, Bench]] = Slot("bench_read")
+"""The benchmarks that were read from the store last, by their id."""
+
+BENCH_ADDRESS: Slot[str] = Slot("bench_address")
+"""What of the address the page of benchmarks has already acted on."""
+
+BENCH_UPLOADS: Slot[tuple[ImageInput, ...]] = Slot("bench_uploads")
+"""Pictures that were uploaded for a benchmark."""
+
+BENCH_LABELLED: Slot[tuple[str, str]] = Slot("bench_labelled")
+"""Name and path of the labelled pictures that were uploaded last."""
 
 HISTORY_VIEW: Slot[HistoryView] = Slot("history_view")
 """The view of the history that was shown last."""
