@@ -26,7 +26,7 @@ from core.bench.timing import (
     undisturbed,
     warm_up,
 )
-from core.environment import describe_environment
+from core.environment import choose_device, describe_environment
 from core.errors import InputError, SetupError
 from core.images import ImageInput
 from core.memory import memory_checked
@@ -78,7 +78,7 @@ class Measuring:
         before = torch.get_num_threads()
         import_libraries(spec)
         base_mb = resident_mb()
-        reset_peaks("cpu")
+        reset_peaks(choose_device(device).device)
         self.options, self._threads = options, before
         self._next: str | None = None
         loaded = load_subject(spec, options, device)
