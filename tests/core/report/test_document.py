@@ -146,7 +146,7 @@ def benchmark(model: str, median: float, **more: float) -> RunDraft:
         kind="benchmark",
         model_id=model,
         duration_ms=60_000,
-        parameters={"pictures": ["a.png"], "options": {"compile": False}, "noise": "calm"},
+        parameters={"pictures": ["a.png"], "options": {"compiled": True, "size": 224}, "noise": "calm"},
         metrics=[Metric(name, value) for name, value in numbers.items()],
     )
 
@@ -161,10 +161,9 @@ def test_benchmarks_bring_their_own_intervals(store: Store, report: Reported) ->
     assert [cell.text for cell in costs.rows[0]][1:] == ["900 ms", "–", "90.0", "1", "512 MB", "calm"]
     assert [cell.text for cell in accuracy.rows[0]][1:] == ["top1", "80", "80.0 % (70.0–90.0)", "10.0 %"]
     verdicts = [text.text for text in section(document, "verdicts", Text) if text.role == "verdict"]
+    more = "[float32] compiled at 224 px"
     assert len(verdicts) == 1  # how long a benchmark took says nothing
-    assert verdicts[0].startswith(
-        "quick [float32] is faster than slow [float32] by 33 %, between 30 and 36 %"
-    )
+    assert verdicts[0].startswith(f"quick {more} is faster than slow {more} by 33 %, between 30 and 36 %")
 
 
 # Request
