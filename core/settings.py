@@ -52,6 +52,8 @@ class Settings:
     """Base address of an OpenAI-compatible server, such as `http://localhost:11434/v1`; empty for none."""
     loopback_url: str
     """Origin of the loopback test server that stands in for all remote providers; empty for none."""
+    ray: str
+    """Address of a Ray cluster that the page may send sweeps to, such as `HOST:6379`; empty for none."""
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:
@@ -128,6 +130,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         prices=Path(prices) if (prices := env.get(f"{prefix}PRICES", "").strip()) else None,
         vlm_url=_address(env, f"{prefix}VLM_URL"),
         loopback_url=_address(env, f"{prefix}LOOPBACK_URL", here=True),
+        ray=env.get(f"{prefix}RAY", "").strip(),
     )
 
 

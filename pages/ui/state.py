@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pages.ui.attention_run import Shown
     from pages.ui.attention_view import View
     from pages.ui.bench_read import Bench
+    from pages.ui.bench_sweep_read import Swept
     from pages.ui.history_export import Job
     from pages.ui.history_view import HistoryView
     from pages.ui.report_view import Made
@@ -185,6 +186,9 @@ BENCH_SWEEP: Slot[str] = Slot("bench_sweep")
 
 BENCH_READ: Slot[dict[str, Bench]] = Slot("bench_read")
 """The benchmarks that were read from the store last, by their id."""
+
+BENCH_SWEPT: Slot[Swept] = Slot("bench_swept")
+"""The results of a sweep that are shown."""
 
 BENCH_ADDRESS: Slot[str] = Slot("bench_address")
 """What of the address the page of benchmarks has already acted on."""
