@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    and_,
     case,
     column,
     func,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 
 from db.days import DAY, Days, days_of, in_days, number_of, time_of
-from db.filters import conditions, is_by_series, of_each_run, series_of
+from db.filters import conditions, is_by_series, of_each_run, of_series, series_of
 from db.history_records import (
     MAX_POINTS,
     MOST_DAYS,
@@ -153,9 +154,13 @@ def _days_by_index(connection: Connection, where: RunFilter, zone: tzinfo) -> li
     days = values(*columns, name="days").data(bounds).cte()
     time = type_coerce(Run.time, BigInteger)
 
+    others = connection.scalar(select(Series.id).where(~and_(*of_series(where))).limit(1))
+
     def count(some: RunFilter) -> Any:
         number = Run.series_id + 0  # runs are met by time, in the order of an index
-        statement = select(func.count()).where(number.in_(series_of(some)))
+        statement = select(func.count()).select_from(Run)
+        if some is failed or others is not None:  # else all runs fit, which need not be asked of each
+            statement = statement.where(number.in_(series_of(some)))
         return statement.where(time >= days.c.since, time < days.c.until).correlate(days).scalar_subquery()
 
     failed = replace(where, statuses=(FAILED,))
