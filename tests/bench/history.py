@@ -97,7 +97,8 @@ def bulk(store: Store, runs: int, seed: int = 7) -> None:
 
 INSERTS = {
     "run": "INSERT INTO run (id, time, kind, model_id, model_revision, status, duration_ms, environment_id,"
-    " owner, shared, error_class, error_message, note, parameters, view) VALUES (:id, :time, :kind, :model_id,"
+    " owner, shared, error_class, error_message, note, parameters, view)"
+    " VALUES (:id, :time, :kind, :model_id,"
     " :model_revision, :status, :duration_ms, :environment_id, :owner, :shared, :error_class, '', :note,"
     " :parameters, '{}')",
     "metric": "INSERT INTO metric (run_id, position, name, value, unit)"
