@@ -1,7 +1,5 @@
 """History: every run, filtered, charted, compared, opened again, exported or deleted."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from db.records import RunFilter
@@ -34,23 +32,23 @@ with page_errors():
     are_open = filters(view, where)
     everything = store().count(RunFilter(owner=visitor(), deleted=view.deleted))
     found = store().facets(where)
+    behind = history_state.behind(where, view.point)
+    total = store().count(behind) if view.point else found.total
     if found.total == 0:
         nothing_found(view, everything)
     else:
         summary(found, everything)
     chips(view, are_open)
-    with st.container(horizontal=True, key="history_tools"):
+    with st.container(horizontal=True, vertical_alignment="center", key="history_tools"):
         link(view)
-        export(where, found.total)
+        export(view, behind, total)
         report_link()
         bin_toggle(view)
     if found.total:
         if not view.deleted:
             charts(view, where)
-        behind = history_state.behind(where, view.point)
-        total = store().count(behind) if view.point else found.total
         point_line(view, total)
-        runs_list(view, replace(behind), total)
+        runs_list(view, behind, total)
     if view.compare:
         comparison(view)
     elif view.run:

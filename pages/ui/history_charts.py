@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from core.charts.history_shared import MOST_MODELS
 from db.records import RunFilter
 from pages.ui.errors import page_errors
 from pages.ui.history_numbers import numbers
+from pages.ui.history_quality import quality_chart
+from pages.ui.history_shown import Shown, nothing
 from pages.ui.history_state import PAGE, bound, change, current, zone
 from pages.ui.history_view import HistoryView, Point
 from pages.ui.history_words import CHANGED, outcome_words
@@ -21,10 +23,7 @@ from pages.ui.session import store
 from pages.ui.text import plain
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from core.charts.history_latency import LatencyInfo
-    from db.records import MetricName
 
 TITLES = {
     "latency": "Duration over time",
@@ -47,30 +46,9 @@ QUESTIONS = {
     "in 95 of 100 cases: few runs say little.",
     "calendar": "On which days did something run? Days are those of the time zone {zone}.",
 }
-OVER_TIME = ("latency", "cost")
-LOWER = ("cer", "wer", "error", "loss", "_px", "hallucinat", "distance")
-"""In the names of metrics of which less is better."""
-TIMES = ("_ms", "_s")
-QUALITY = ("score", "top1", "top5", "iou", "f1", "accuracy", "recall", "precision", "knn", "jaccard", "pck")
-"""In the names of metrics that say how good a result is; they are offered first."""
 FEW_CHANGES = 3
 COUNTED = "Of so many runs the quantiles are within 0.25 % of the exact ones."
 HOURS_UP_TO, DAYS_UP_TO = timedelta(days=4), timedelta(days=400)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A chart, and what belongs to it."""
-
-    figure: go.Figure
-    rows: list[dict[str, object]]
-    """Its numbers as a table."""
-    aim: Callable[[list[Any]], Point]
-    """From what a clicked point tells to the runs behind it."""
-    models: int = 0
-    """How many models the numbers are of."""
-    notes: tuple[str, ...] = ()
-    """What to know when one reads it."""
 
 
 @st.fragment
@@ -166,17 +144,13 @@ def _in_bucket(told: list[Any], **more: Any) -> Point:
     )
 
 
-def _none(sentence: str) -> None:
-    st.info(sentence, icon=":material/filter_alt_off:")
-
-
 def _latency(view: HistoryView, where: RunFilter) -> Shown | None:
     from core.charts.history_latency import MOST_BANDS, latency_figure, latency_info, latency_table
 
     bucket = _bucket(view, where)
     found = store().latency_chart(where, bucket) if bucket else None  # type: ignore[arg-type]
     if found is None or not found.points:
-        _none("No run of this selection succeeded and was timed.")
+        nothing("No run of this selection succeeded and was timed.")
         return None
     info = latency_info(found.points, found.breaks, found.bucket, zone(view))
     _changes(info)
@@ -217,7 +191,7 @@ def _spread(view: HistoryView, where: RunFilter) -> Shown | None:
 
     found = store().spread(where)
     if not found.models:
-        _none("No run of this selection succeeded and was timed.")
+        nothing("No run of this selection succeeded and was timed.")
         return None
     info = spread_info(found.edges_ms, found.models)
     notes = () if found.exact else (COUNTED,)
@@ -229,81 +203,13 @@ def _in_bin(told: list[Any]) -> Point:
     return Point(model=str(told[0]), outcome="ok", **bounds)
 
 
-def _pareto(view: HistoryView, where: RunFilter) -> Shown | None:
-    from core.charts.history_pareto import MOST_NAMES, pareto_figure, pareto_info, pareto_table
-
-    names = _qualities(store().metric_names(where))
-    if not names:
-        _none("No run of this selection measured how good its result is.")
-        return None
-    quality = _quality(view, names)
-    lower = _lower(view, quality.name)
-    rows = store().trade_off(where, quality.name)
-    if not rows:
-        _none("No successful run of this selection has both this number and a duration.")
-        return None
-    title = f"{quality.name} ({quality.unit})" if quality.unit else quality.name
-    info = pareto_info(rows, quality=title, higher_is_better=not lower)
-    notes = ["Bars hold the mean in 95 of 100 cases; models that did different tasks do not compare."]
-    if len(rows) > MOST_NAMES:
-        notes.append("Point at a dot to read its name.")
-    return Shown(
-        pareto_figure(info),
-        pareto_table(info),
-        lambda told: Point(model=str(told[0]), outcome="ok"),
-        notes=tuple(notes),
-    )
-
-
-def _qualities(names: Sequence[MetricName]) -> list[MetricName]:
-    """Return what can be a quality, the likeliest first: neither times nor money."""
-    found = [one for one in names if not one.name.endswith(TIMES) and one.unit not in ("ms", "s", "USD", "$")]
-    found = [one for one in found if "cost" not in one.name and "token" not in one.name]
-    return sorted(
-        found, key=lambda one: (not any(word in one.name for word in QUALITY), -one.count, one.name)
-    )
-
-
-def _quality(view: HistoryView, names: Sequence[MetricName]) -> MetricName:
-    by_name = {one.name: one for one in names}
-    chosen = view.value if view.value in by_name else names[0].name
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox(
-            "Quality",
-            list(by_name),
-            format_func=lambda name: f"{plain_label(name)} ({by_name[name].count:,} runs)",
-            width=320,
-            **bound("value", chosen),
-        )
-        st.segmented_control(
-            "Better is",
-            ["no", "yes"],
-            format_func={"no": "Higher", "yes": "Lower"}.__getitem__,
-            required=True,
-            **bound("lower", "yes" if _lower(view, chosen) else "no"),
-        )
-    return by_name[chosen]
-
-
-def plain_label(name: str) -> str:
-    """Return a name from the store for a widget's option."""
-    from core.vlm.safe import plain as readable
-
-    return readable(name)[:60]
-
-
-def _lower(view: HistoryView, name: str) -> bool:
-    """Say whether less of a quality is better."""
-    return view.lower == "yes" if view.lower else any(word in name for word in LOWER)
-
-
 def _cost(view: HistoryView, where: RunFilter) -> Shown | None:
     from core.charts.history_cost import cost_figure, cost_info, cost_table
 
     bucket = _bucket(view, where)
     rows = store().cost_over_time(where, bucket) if bucket else ()  # type: ignore[arg-type]
     if not rows:
-        _none("No run of this selection has a known price.")
+        nothing("No run of this selection has a known price.")
         return None
     info = cost_info(rows, str(bucket), zone(view))
     st.markdown(f"**\\${info.total_usd:,.4f}** for {info.priced:,} runs with a known price.")
@@ -315,7 +221,7 @@ def _outcomes(view: HistoryView, where: RunFilter) -> Shown | None:
 
     info = outcomes_info(store().outcomes(where))
     if not info.models:
-        _none("No run fits this selection.")
+        nothing("No run fits this selection.")
         return None
     titles = {name: outcome_words(name) for name in info.classes}
     return Shown(
@@ -332,7 +238,7 @@ def _calendar(view: HistoryView, where: RunFilter) -> Shown | None:
     place = zone(view)
     info = calendar_info(store().calendar(where, place), str(place))
     if not info.cells:
-        _none("No run fits this selection.")
+        nothing("No run fits this selection.")
         return None
 
     def on_day(told: list[Any]) -> Point:
@@ -346,7 +252,7 @@ def _calendar(view: HistoryView, where: RunFilter) -> Shown | None:
 DRAW: dict[str, Callable[[HistoryView, RunFilter], Shown | None]] = {
     "latency": _latency,
     "spread": _spread,
-    "pareto": _pareto,
+    "pareto": quality_chart,
     "cost": _cost,
     "outcomes": _outcomes,
     "calendar": _calendar,

@@ -19,6 +19,7 @@ from db.errors import StoreError
 from pages.ui import state
 from pages.ui.history_files import FORMATS, write_runs
 from pages.ui.history_state import PAGE
+from pages.ui.history_view import EVERYTHING, HistoryView
 from pages.ui.session import store
 from pages.ui.text import megabytes, plain
 
@@ -48,6 +49,8 @@ class Job:
     form: str
     where: RunFilter
     total: int
+    view: HistoryView = EVERYTHING
+    """Which runs were asked for, in words that stay the same while "the last hour" moves on."""
     folder: Path = field(default_factory=_new_folder)
     written: int = 0
     error: str = ""
@@ -110,10 +113,10 @@ class Job:
             raise Stopped
 
 
-def export(where: RunFilter, total: int) -> None:
-    """Draw the button that opens the export of what is filtered."""
+def export(view: HistoryView, where: RunFilter, total: int) -> None:
+    """Draw the button that opens the export of what is listed."""
     with st.popover("Export", icon=":material/download:", key=f"{PAGE}_export", disabled=not total):
-        st.markdown(f"**{total:,} run{'' if total == 1 else 's'}**, exactly those that are filtered.")
+        st.markdown(f"**{total:,} run{'' if total == 1 else 's'}**, exactly those that are listed.")
         form = str(
             st.segmented_control(
                 "Format",
@@ -131,7 +134,13 @@ def export(where: RunFilter, total: int) -> None:
         if total <= AT_ONCE:
             _download("Download", partial(_bytes, store(), where, form), form)
         else:
-            _job(where, total, form)
+            _job(runs_of(view), where, total, form)
+
+
+def runs_of(view: HistoryView) -> HistoryView:
+    """Return what of a view says which runs there are."""
+    words = {name: getattr(view, name) for name in ("first", "last", "tz", "deleted", "point")}
+    return HistoryView(**words, **{name: getattr(view, name) for name in view.narrowing})
 
 
 def _download(label: str, make: Callable[[], bytes], form: str, packed: bool = False) -> None:
@@ -154,18 +163,21 @@ def _bytes(opened: Store, where: RunFilter, form: str) -> bytes:
         return path.read_bytes()
 
 
-def _job(where: RunFilter, total: int, form: str) -> None:
+def _job(view: HistoryView, where: RunFilter, total: int, form: str) -> None:
     """Draw the job for these runs: to be begun, under way, or done."""
     job = state.HISTORY_EXPORT.get()
-    if job is None or (job.where, job.form) != (where, form):
+    if job is None or (job.view, job.form) != (view, form):
         if job is not None and not job.done.is_set():
             st.caption("Another export is under way; it is cancelled when this one begins.")
         st.button(
-            f"Write the {FORMATS[form][0]} file", type="primary", on_click=_begin, args=(where, total, form)
+            f"Write the {FORMATS[form][0]} file",
+            type="primary",
+            on_click=_begin,
+            args=(view, where, total, form),
         )
     elif job.error:
         st.error(plain(job.error), icon=":material/error:")
-        st.button("Try again", on_click=_begin, args=(where, total, form))
+        st.button("Try again", on_click=_begin, args=(view, where, total, form))
     elif job.done.is_set():
         size = megabytes(job.path.stat().st_size / 1e6)
         _download(f"Download {size}", job.path.read_bytes, form, job.is_packed)
@@ -183,9 +195,9 @@ def _watch(job: Job) -> None:
     st.button("Cancel", icon=":material/close:", on_click=cancel, key=f"{PAGE}_cancel_export")
 
 
-def _begin(where: RunFilter, total: int, form: str) -> None:
+def _begin(view: HistoryView, where: RunFilter, total: int, form: str) -> None:
     cancel()
-    state.HISTORY_EXPORT.set(Job(form, where, total)).start(store())
+    state.HISTORY_EXPORT.set(Job(form, where, total, view)).start(store())
 
 
 def cancel() -> None:

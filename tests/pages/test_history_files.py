@@ -14,9 +14,10 @@ import pytest
 from core.runs import Metric
 from db import RunFilter, Store
 from db.records import RunRecord
-from pages.ui.history_export import PACKED_FROM, Job, Stopped
+from pages.ui.history_export import PACKED_FROM, Job, Stopped, runs_of
 from pages.ui.history_files import FORMATS, MOST_METRIC_COLUMNS, OTHERS, write_runs
 from pages.ui.history_numbers import rows_csv
+from pages.ui.history_view import HistoryView, Point
 from tests.support.runs import CAT, draft
 
 ADA = RunFilter(owner="ada")
@@ -186,3 +187,11 @@ def test_whoever_ticks_can_end_the_writing(store: Store, runs: list[str], tmp_pa
     with pytest.raises(Stopped):
         write_runs(store.export(ADA), tmp_path / "runs", "csv", tick=tick)
     assert not list(tmp_path.glob("tmp*"))
+
+
+def test_a_job_is_known_by_its_runs_not_by_how_they_are_looked_at() -> None:
+    view = HistoryView(model=("a",), period="hour", chart="cost", page=3, sort="model", run="x", name="mine")
+    other = HistoryView(model=("a",), period="hour", chart="spread", point=Point())
+    assert runs_of(view) == runs_of(other)
+    assert runs_of(view) != runs_of(replace(view, point=Point(model="a")))
+    assert runs_of(view) != runs_of(replace(view, deleted=True))
