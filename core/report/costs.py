@@ -30,8 +30,7 @@ def costs_section(reader: Reader, request: Request, totals: Totals) -> Section:
         blocks.append(Text(unknown + why, "warning"))
     if total > 0:
         blocks.append(_by_model(costs))
-        if totals.first is not None and totals.last is not None:
-            blocks.append(_over_time(reader, request, totals))
+        blocks += _over_time(reader, request, totals)
     blocks.append(_table(costs))
     return Section("costs", SECTIONS["costs"], blocks)
 
@@ -43,15 +42,19 @@ def _by_model(costs: Sequence[CostFacts]) -> Chart:
     return Chart(info, "Cost by model", "Bars: cost by model; the table beneath has the numbers.")
 
 
-def _over_time(reader: Reader, request: Request, totals: Totals) -> Chart:
-    assert totals.first is not None and totals.last is not None
+def _over_time(reader: Reader, request: Request, totals: Totals) -> list[Block]:
+    """Return the cost over time; nothing where all of it was within one span."""
+    if totals.first is None or totals.last is None:
+        return []
     bounds, span = span_bounds(totals.first, totals.last, request.zone)
+    if len(bounds) == 2:
+        return []
     values = [0.0] * (len(bounds) - 1)
     for found in reader.spans(bounds):
         values[found.span] += found.usd
     title = f"Cost per {span} ({request.zone})"
     info = BarsInfo([], [Part("cost", values, CATEGORIES[0])], "US dollars", local(bounds, request.zone))
-    return Chart(info, title, f"Bars: {title.lower()}.")
+    return [Chart(info, title, f"Bars: {title.lower()}.")]
 
 
 def _table(costs: Sequence[CostFacts]) -> Table:

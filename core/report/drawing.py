@@ -126,9 +126,11 @@ def _across(drawing: Drawing, scale: Scale, bottom: float, title: str, *, percen
     drawing.words((scale.begin + scale.end) / 2, bottom + 18, title, "middle", 200)
 
 
-def _upwards(drawing: Drawing, scale: Scale, right: float, title: str) -> None:
+def _upwards(drawing: Drawing, scale: Scale, right: float, title: str, *, whole: bool = False) -> None:
     """Draw a grid with its numbers beside it, and what they are on top."""
     for tick in scale.ticks():
+        if whole and tick != round(tick):
+            continue
         y = scale.at(tick)
         drawing.line(LEFT, y, right, y, GRID)
         drawing.words(LEFT - 4, y, _number(tick), "end", LEFT - 4)
@@ -193,7 +195,7 @@ def _standing(info: BarsInfo) -> Drawing:
     n = len(info.times)
     totals = [sum(part.values[i] for part in info.parts) for i in range(n)]
     scale = Scale(0.0, max(totals, default=0) or 1.0, bottom, top)
-    _upwards(drawing, scale, WIDTH, info.axis)
+    _upwards(drawing, scale, WIDTH, info.axis, whole=all(total == round(total) for total in totals))
     step = (WIDTH - LEFT) / n
     for i in range(n):
         y = bottom

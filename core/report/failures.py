@@ -65,12 +65,12 @@ def _chart(failures: Sequence[Failure], groups: Sequence[Group]) -> Chart:
 
 def _table(failures: Sequence[Failure], request: Request) -> Table:
     columns = (
-        Column("Class", width=1.5),
+        Column("Class", width=1.9),
         Column("Kind", width=1.1),
         Column("Model", width=1.8),
         Column("Runs", "right"),
         Column("Last", width=1.5),
-        Column("What the last one said", width=4),
+        Column("What the last one said", width=3.6),
     )
     rows = [
         [

@@ -31,7 +31,8 @@ def runs_section(reader: Reader, request: Request, totals: Totals) -> Section:
         )
     if totals.first is not None and totals.last is not None:
         bounds, span = span_bounds(totals.first, totals.last, request.zone)
-        blocks.append(_chart(reader.spans(bounds), bounds, span, request))
+        if len(bounds) > 2:
+            blocks.append(_chart(reader.spans(bounds), bounds, span, request))
     blocks.append(_table(groups, totals, request))
     return Section("runs", SECTIONS["runs"], blocks)
 

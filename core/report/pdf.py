@@ -21,6 +21,11 @@ from core.report.words import is_rtl
 TEMPLATE = Path(__file__).with_name("assets") / "report.typ"
 LONG_WORD = re.compile(r"[^\s\u200b]{24,}")
 BREAK_AFTER = re.compile(r"([/_\-.:,;=&?]+)(?=[^\s])|(.{24})(?=.)", re.DOTALL)
+HAN, KANA, HANGUL = (
+    re.compile("[\u3400-\u9fff]"),
+    re.compile("[\u3040-\u30ff]"),
+    re.compile("[\uac00-\ud7a3]"),
+)
 UNSEEN_BREAK = "\u200b"
 TYPST_KINDS = {"jpeg": "jpg"}
 
@@ -124,7 +129,16 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 
 
 def _words(text: str) -> dict[str, Any]:
-    return {"text": breakable(text), "rtl": is_rtl(text)}
+    return {"text": breakable(text), "rtl": is_rtl(text), "han": han_family(text)}
+
+
+def han_family(text: str) -> str:
+    """Return the face whose Chinese characters look as in the text's language; empty where there are none."""
+    if not HAN.search(text):
+        return ""
+    if HANGUL.search(text):
+        return "Noto Sans CJK KR"
+    return "Noto Sans CJK JP" if KANA.search(text) else "Noto Sans CJK SC"
 
 
 def breakable(text: str) -> str:

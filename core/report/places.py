@@ -10,6 +10,7 @@ from core.report.facts import EnvironmentFacts, NewestRun, Reader, Revision, Tot
 from core.report.overview import left_out
 from core.report.request import SECTIONS, Request
 from core.report.words import MISSING, count, many, name, shown, when
+from core.samples import samples
 
 MOST_ROWS = 30
 COMMANDS = {"classification": "classify", "attention": "attend", "features": "features"}
@@ -119,7 +120,7 @@ def report_command(request: Request) -> str:
 
 def run_command(run: NewestRun) -> str:
     """Return the command that does the same as a run, or what the run was where no command does it."""
-    model, picture = quote(name(run.model_id)), quote(name(run.picture)) if run.picture else "PICTURE"
+    model, picture = quote(name(run.model_id)), _picture(run.picture)
     given = run.parameters
     if run.kind == "vlm":
         task, prompt = name(str(given.get("task", "free"))), shown(_text(given, "prompt"), 300)
@@ -132,6 +133,13 @@ def run_command(run: NewestRun) -> str:
         return f"python -m core {COMMANDS[run.kind]} {picture} --model {model}"
     parameters = shown(json.dumps(dict(given), ensure_ascii=False, sort_keys=True), 300)
     return f"# {name(run.kind)} on {name(run.model_id)}, run {run.run_id}: {' '.join(parameters.split())}"
+
+
+def _picture(named: str) -> str:
+    """Return how a command names a picture: a sample by its id."""
+    if named in {sample.id for sample in samples()}:
+        return f"sample:{named}"
+    return quote(name(named)) if named else "PICTURE"
 
 
 def _text(parameters: Mapping[str, Any], key: str) -> str:

@@ -100,13 +100,13 @@ def _alt(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row], what: str) -> Table:
     columns = (
-        Column("Kind", width=1.5),
-        Column("Model", width=2.0),
-        Column("Hardware", width=1.8),
+        Column("Kind", width=1.4),
+        Column("Model", width=1.9),
+        Column("Hardware", width=1.6),
         Column("n", "right"),
         Column("Median", "right", 2.1),
         Column("90th", "right", 2.1),
-        Column("99th", "right", 1.7),
+        Column("99th", "right", 2.1),
     )
     cells = [
         [

@@ -18,7 +18,7 @@ SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def test_only_the_two_scripts_of_the_file_may_run(store: Store, report: Reported) -> None:
-    store.record(draft())
+    seed(store, 60)
     text = to_html(report()).decode()
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1])  # type: ignore[index]
     scripts = SCRIPT.findall(text)

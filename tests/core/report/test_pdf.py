@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.report.document import Cell, Code, Column, Document, Exchange, Facts, Section, Table, Text
-from core.report.pdf import breakable, to_pdf
+from core.report.pdf import breakable, han_family, to_pdf
 from db import Store
 from tests.core.report.conftest import Reported
 from tests.support.report_runs import seed
@@ -114,6 +114,11 @@ def test_metadata(long: bytes) -> None:
     assert reader.metadata.creation_date is not None
     assert reader.metadata.creation_date.isoformat() == "2026-11-26T12:00:00+00:00"
     assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]  # tagged, for screen readers
+
+
+def test_chinese_characters_look_as_in_their_language() -> None:
+    families = [han_family(text) for text in ("骨 뼈", "骨は", "骨头", "뼈", "bone")]
+    assert families == ["Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "", ""]
 
 
 def test_a_damaged_thumbnail_is_left_out() -> None:
