@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,13 @@ from core.bench.progress import Phase
 from core.bench.seat import Seat
 from core.bench.suite import Benchmark, Outcome, compare_on, recorded_keys, tag_of
 from core.bench.worker import Gone, Raised, Worker
-from core.images import encode_png, from_rgb
+from core.errors import InputError
+from core.images import from_rgb
 from core.runs import LOCAL_OWNER, RunDraft
 from core.samples import load_sample
 from db import RunFilter, Store
 
-VIT, DINO, CAPTIONER = "shipped/vit-scenes", "shipped/dino-scenes", "shipped/captioner-small"
+VIT, CAPTIONER = "shipped/vit-scenes", "shipped/captioner-small"
 QUICK = Options(seconds=0.1)
 
 
@@ -88,38 +89,49 @@ def test_a_process_that_hangs_is_killed_at_its_deadline_and_what_raises_goes_on(
 
 
 def test_cancel_and_resume_measure_everything_once(store: Store) -> None:
-    """The group has room for one model, so that the first is recorded before the others begin."""
-    plan = Plan((VIT, DINO, "shipped/nothing"), ("scene/3",), (QUICK,), truths="scenes:4", rounds=2)
+    """The first sitting has room for one model, so that it is recorded before the others begin."""
+    upload = from_rgb(load_sample("scene/3").rgb, "mine.png")
+    models = (VIT, CAPTIONER, "shipped/nothing")
+    plan = Plan(models, (upload.sha256,), (QUICK,), truths="scenes:4", rounds=2)
+    works: list[Benchmark] = []
 
-    def sitting(done: frozenset[str], stop: bool) -> Benchmark:
-        def told(_: Outcome) -> None:
-            if stop:
-                work.cancel()
-
+    def sitting(done: frozenset[str], told: Callable[[Outcome], None], room_mb: float) -> Benchmark:
         work = Benchmark(
-            plan, sink=store, done=done, device="cpu", room_mb=1.0, on_outcome=told, owner=LOCAL_OWNER
+            plan,
+            sink=store,
+            given={upload.sha256: upload.data},
+            done=done,
+            device="cpu",
+            room_mb=room_mb,
+            on_outcome=told,
         )
+        works.append(work)
         return work
 
-    first = sitting(frozenset(), stop=True)
-    assert first.estimate_s > 0
+    first = sitting(frozenset(), lambda _: works[0].cancel(), 1.0)
     ended = first.work()
     assert (ended.phase, ended.done, ended.total) == (Phase.CANCELLED, 1, 3)
     (outcome,) = first.outcomes
     assert outcome.run.status == "ok"
-    assert "ell" in outcome.answers["scene/3"]
+    assert outcome.answers[upload.sha256].startswith("ell")
+    assert [one.image.sha256 for one in outcome.run.inputs] == [upload.sha256]
     assert numbers(outcome.run)["top1_n"] == 4
 
     done = recorded_keys([(outcome.run.model_id, json.loads(json.dumps(dict(outcome.run.parameters))))])
-    second = sitting(done, stop=False)
+    pids: set[int] = set()
+    second = sitting(done, lambda _: pids.update(works[1].pids), 1e6)
     second.pause()
     second.start()
     assert not second.wait(0.0)
     second.go_on()
-    assert second.wait(120)
-    assert second.progress.phase is Phase.DONE
+    assert second.wait(300)
+    assert second.progress.phase is Phase.DONE, second.progress.message
     assert (second.progress.done, second.progress.total, second.progress.failed) == (3, 3, 1)
-    assert [one.run.model_id for one in second.outcomes] == [DINO, "shipped/nothing"]
+    captioner, nothing = second.outcomes
+    assert "ell" in captioner.answers[upload.sha256]
+    assert (nothing.run.status, nothing.run.error_class) == ("failed", "InputError")
+    assert pids
+    assert all(gone(pid) for pid in pids)
 
     runs = store.runs(RunFilter(owner=LOCAL_OWNER, tags=(tag_of(plan.id),)))
     assert sorted(run.model_id for run in runs) == sorted(plan.models), "none lost, none twice"
@@ -129,19 +141,13 @@ def test_cancel_and_resume_measure_everything_once(store: Store) -> None:
         assert Plan.from_json(whole.parameters["plan"]) == plan
 
 
-def test_the_quick_comparison_measures_an_upload_in_turn_and_cleans_up() -> None:
+def test_the_quick_comparison_is_a_benchmark_of_a_few_rounds_on_one_upload() -> None:
     upload = from_rgb(load_sample("scene/3").rgb, "mine.png")
-    assert upload.data == encode_png(upload.rgb)
-    pids: set[int] = set()
-    work = compare_on(upload, [VIT, CAPTIONER], 0.1, sink=None, device="cpu")
-    work.start()
-    while not work.wait(0.2):
-        pids |= set(work.pids)
-    assert work.progress.phase is Phase.DONE, work.progress.message
-    vit, captioner = work.outcomes
-    assert vit.answers[upload.sha256].startswith("ell")
-    assert "ell" in captioner.answers[upload.sha256]
-    assert {vit.run_id, captioner.run_id} == {None}
-    assert [one.image.sha256 for one in vit.run.inputs] == [upload.sha256]
-    assert len(pids) == 2
-    assert all(gone(pid) for pid in pids)
+    work = compare_on(upload, [VIT, CAPTIONER], 1.5, sink=None, device="cpu")
+    assert work.plan.pictures == (upload.sha256,)
+    assert work.plan.models == (VIT, CAPTIONER)
+    assert work.plan.options[0].seconds == 1.5
+    assert work.progress.phase is Phase.WAITING
+    assert 0 < work.estimate_s < 60
+    with pytest.raises(InputError, match="chosen twice"):
+        compare_on(upload, [VIT, VIT], sink=None)
