@@ -90,6 +90,7 @@ def test_from_picture_to_history_and_back(app: App, page: Page) -> None:
     expect(page.get_by_text("1 run", exact=False).first).to_be_visible(timeout=PATIENCE_MS)
     settled(page)
     select_first_row(page)
+    page.get_by_role("button", name="Show all of it").click(timeout=PATIENCE_MS)
     expect(page.get_by_role("heading", name=f"Run {first_run}")).to_be_visible(timeout=PATIENCE_MS)
     page.get_by_role("button", name="Open this run").click()
 
