@@ -17,7 +17,7 @@ from pages.ui.bench_limits import PAGE
 from pages.ui.bench_models import kind_of, models_picker, offered
 from pages.ui.bench_pictures import given_of, picture_name
 from pages.ui.bench_read import TAG, Bench, benchmark_of, read_benchmark
-from pages.ui.bench_results import results
+from pages.ui.bench_results import answers, results
 from pages.ui.bench_start import begin, command_popover, show_benchmark, time_words
 from pages.ui.errors import show_error
 from pages.ui.pictures import picture_picker, select_picture
@@ -57,8 +57,10 @@ def compare_view() -> None:
             ended(bench, live, NAME)
             _when(bench)
             show_benchmark(bench.id)
+        if bench is not None:
+            answers(bench)
     if bench is not None:
-        results(bench, NAME, is_over=not is_alive)
+        results(bench, NAME, is_over=not is_alive, has_answers=True)
 
 
 def _plan(image: ImageInput) -> Plan | None:

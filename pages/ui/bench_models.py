@@ -58,6 +58,7 @@ def models_picker(key: str) -> tuple[str, ...]:
         key=key,
         persist_state="session",
         max_selections=may.models,
+        wrap=True,
         accept_new_options=may.downloads,
         placeholder="Choose models",
         help="Classifiers, feature extractors, segmenters and captioners are timed alike: a picture goes "

@@ -22,7 +22,7 @@ from pages.ui.bench_words import NOISES, measure_words
 from pages.ui.vlm_set_data import said
 
 QUIET = {"displaylogo": False}
-MOST_FAILED = 50
+MOST_FAILED, MOST_NAMED = 50, 6
 CALLS, PARTS, START, BATCHES, ACCURACY, MEMORY = (
     "Latency",
     "Stages",
@@ -33,14 +33,19 @@ CALLS, PARTS, START, BATCHES, ACCURACY, MEMORY = (
 )
 
 
-def results(bench: Bench, key: str, *, is_over: bool) -> None:
-    """Draw all results, or those so far."""
+def results(bench: Bench, key: str, *, is_over: bool, has_answers: bool = False) -> None:
+    """Draw all results, or those so far.
+
+    Args:
+        has_answers: Whether the page shows the models' answers elsewhere.
+    """
     if bench.measured:
         st.subheader("Results" if is_over else "Results so far", anchor=False)
         noise_note(bench)
         results_table(bench, key)
         charts(bench, key)
-        answers(bench)
+        if not has_answers:
+            answers(bench)
     failures(bench)
     if bench.rows:
         environment(bench)
@@ -54,12 +59,17 @@ def noise_note(bench: Bench) -> None:
     found: dict[str, list[str]] = {}
     for row in bench.measured:
         found.setdefault(str(row.run.parameters.get("noise")), []).append(row.label)
-    parts = [f"{NOISES[name]} {said(', '.join(found[name]), 240)}" for name in NOISES if name in found]
+    named = len(bench.measured) <= MOST_NAMED
+    parts = [
+        f"{NOISES[name]} {said(', '.join(found[name]), 400) if named else len(found[name])}"
+        for name in NOISES
+        if name in found
+    ]
     cold = [row.label for row in bench.measured if row.run.parameters.get("warm") is False]
     if cold:
         parts.append(f":orange-badge[:material/ac_unit: not settled] {said(', '.join(cold), 240)}")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("  \n".join(parts))
+        st.markdown("  \n".join(parts) if named else " · ".join(parts))
     if set(found) - {"calm"}:
         st.caption(
             "Noisy: the middle half of the calls is wider than 10 % of the median (very noisy: 25 %). "

@@ -12,14 +12,14 @@ from pages.ui.bench_words import interval_words, percentile_words
 from pages.ui.text import MISSING, count, megabytes, milliseconds
 
 GREY = "color: #8A8F93"
+MODEL_PX, PERCENTILE_PX = 240, 165
 GREYED = (MISSING, "more needed)")
 
 
 def results_table(bench: Bench, key: str) -> None:
     """Draw the rows that were measured, the fastest first."""
     rows = bench.measured
-    answered = any(row.answers for row in rows) and len(bench.plan.pictures) == 1
-    frame = pd.DataFrame([_cells(row, answered) for row in rows])
+    frame = pd.DataFrame([_cells(row) for row in rows])
     st.dataframe(
         frame.style.map(
             lambda value: GREY if str(value).startswith(MISSING) or str(value).endswith(GREYED) else ""
@@ -28,8 +28,8 @@ def results_table(bench: Bench, key: str) -> None:
         key=f"{key}_table",
         alt="Times, memory and size of each model",
         column_config={
-            "Model": st.column_config.TextColumn(pinned=True, width="medium"),
-            "Answer": st.column_config.TextColumn(width="large"),
+            "Model": st.column_config.TextColumn(pinned=True, width=MODEL_PX),
+            **{name: st.column_config.TextColumn(width=PERCENTILE_PX) for name in ("p50", "p90", "p99")},
             "Run": st.column_config.LinkColumn(display_text="open", help="The run in the history."),
         },
     )
@@ -39,7 +39,7 @@ def results_table(bench: Bench, key: str) -> None:
     )
 
 
-def _cells(row: Row, answered: bool) -> dict[str, str]:
+def _cells(row: Row) -> dict[str, str]:
     found = {one.name: one for one in percentiles(row)}
     number = row.metrics.get
     noise = number("iqr_share")
@@ -67,8 +67,6 @@ def _cells(row: Row, answered: bool) -> dict[str, str]:
         "Input": _size(row),
         "Calls": f"{number('samples', 0):,.0f}",
     }
-    if answered:
-        cells["Answer"] = next(iter(row.answers.values()), MISSING)
     return {name: readable(value) for name, value in cells.items()} | {"Run": run_address(row.run.id)}
 
 
