@@ -85,6 +85,7 @@ def metrics(result: Result) -> list[Metric]:
             ("first_ms", "ms"): result.warm.first_ms,
             ("warm_up_calls", ""): len(result.warm.times_ms),
         }
+    found[("measuring_s", "s")] = result.seconds
     found |= _times(result)
     found |= _throughputs(result)
     found |= {
@@ -136,6 +137,8 @@ def draft_of(
 ) -> RunDraft:
     """Return the run of a model that was measured; failed where no picture could be.
 
+    Its duration is the median of a whole call, so that it stands beside the model's other runs.
+
     Args:
         images: The pictures by name.
         parameters: More of them, such as the benchmark that it belongs to.
@@ -148,7 +151,7 @@ def draft_of(
         environment=result.facts.environment,
         owner=owner,
         status="failed" if first else "ok",
-        duration_ms=result.seconds * 1000,
+        duration_ms=None if result.summary is None else result.summary.p50.value,
         parameters={**_parameters(result, images), **parameters},
         inputs=[RunInput(_role(at), image) for at, image in enumerate(list(images.values())[:MAX_INPUTS])],
         metrics=metrics(result),
