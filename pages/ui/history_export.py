@@ -103,8 +103,10 @@ class Job:
         except OSError as error:
             self.error = f"The file cannot be written: {error.strerror or error}. Make room on the disk."
         finally:
+            if self.error or self.cancelled.is_set():
+                shutil.rmtree(self.folder, ignore_errors=True)
             self.done.set()
-            if self.cancelled.is_set() or self.error:
+            if self.cancelled.is_set():  # also where that came between the two
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tick(self) -> None:
