@@ -1,5 +1,6 @@
 """The typefaces of the PDF: Noto, which packages bring along; nothing of this machine's own is used."""
 
+import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 PACKAGES = ("manimgx_fonts", "manimgx_fonts_cjk")
 FAMILIES = ("Noto Sans", "Noto Sans CJK KR")
 """The first choices; whatever they lack is taken from the other faces, letter by letter."""
+HAN, KANA, HANGUL = (
+    re.compile("[\u3400-\u9fff]"),
+    re.compile("[\u3040-\u30ff]"),
+    re.compile("[\uac00-\ud7a3]"),
+)
 
 
 @lru_cache(maxsize=1)
@@ -26,8 +32,16 @@ def fonts() -> "typst.Fonts":
         import typst
     except ImportError as error:
         raise SetupError("The package typst is missing.", "pip install -r requirements.txt") from error
-    folders = [_folder(package) for package in PACKAGES]
-    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=folders)
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=folders())
+
+
+def folders() -> list[Path]:
+    """Return the folders with the typefaces.
+
+    Raises:
+        SetupError: A package is missing.
+    """
+    return [_folder(package) for package in PACKAGES]
 
 
 def _folder(package: str) -> Path:
@@ -37,3 +51,12 @@ def _folder(package: str) -> Path:
         missing = package.replace("_", "-")
         raise SetupError(f"The package {missing} is missing.", "pip install -r requirements.txt")
     return Path(places[0])
+
+
+def han_family(text: str) -> str:
+    """Return the face whose Chinese characters look as in the text's language; empty where there are none."""
+    if not HAN.search(text):
+        return ""
+    if HANGUL.search(text):
+        return "Noto Sans CJK KR"
+    return "Noto Sans CJK JP" if KANA.search(text) else "Noto Sans CJK SC"

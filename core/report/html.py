@@ -26,6 +26,7 @@ from core.report.document import (
     Table,
     Text,
 )
+from core.report.faces import embedded
 from core.report.thumbnails import picture_kind
 
 ASSETS = Path(__file__).with_name("assets")
@@ -41,12 +42,13 @@ def to_html(document: Document) -> bytes:
         f'<li><a href="#{escape(section.key)}">{escape(section.title)}</a></li>'
         for section in document.sections
     )
+    faces = embedded("".join([*parts, _facts(document.facts)]))
     head = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(plotly, own)}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta name="generator" content="Vision Bench"><meta name="date" content="{made}">',
-        f"<title>{title}</title><style>{_asset('report.css')}</style></head><body><main>",
+        f"<title>{title}</title><style>{_asset('report.css')}{faces}</style></head><body><main>",
         f"<header><h1>{title}</h1>{_facts(document.facts)}</header>",
         f'<nav aria-label="Contents"><h2>Contents</h2><ol>{contents}</ol></nav>',
     ]
@@ -59,6 +61,7 @@ def _policy(*scripts: str) -> str:
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "font-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 

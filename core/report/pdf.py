@@ -14,18 +14,13 @@ from typing import Any
 from core.errors import VisionBenchError
 from core.report.document import Block, Cell, Chart, Code, Document, Exchange, Facts, Table, Text
 from core.report.drawing import draw
-from core.report.fonts import FAMILIES, fonts
+from core.report.fonts import FAMILIES, fonts, han_family
 from core.report.thumbnails import picture_kind
 from core.report.words import is_rtl
 
 TEMPLATE = Path(__file__).with_name("assets") / "report.typ"
 LONG_WORD = re.compile(r"[^\s\u200b]{24,}")
 BREAK_AFTER = re.compile(r"([/_\-.:,;=&?]+)(?=[^\s])|(.{24})(?=.)", re.DOTALL)
-HAN, KANA, HANGUL = (
-    re.compile("[\u3400-\u9fff]"),
-    re.compile("[\u3040-\u30ff]"),
-    re.compile("[\uac00-\ud7a3]"),
-)
 UNSEEN_BREAK = "\u200b"
 TYPST_KINDS = {"jpeg": "jpg"}
 
@@ -130,15 +125,6 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 
 def _words(text: str) -> dict[str, Any]:
     return {"text": breakable(text), "rtl": is_rtl(text), "han": han_family(text)}
-
-
-def han_family(text: str) -> str:
-    """Return the face whose Chinese characters look as in the text's language; empty where there are none."""
-    if not HAN.search(text):
-        return ""
-    if HANGUL.search(text):
-        return "Noto Sans CJK KR"
-    return "Noto Sans CJK JP" if KANA.search(text) else "Noto Sans CJK SC"
 
 
 def breakable(text: str) -> str:

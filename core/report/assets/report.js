@@ -7,7 +7,7 @@
   const draw = () => {
     for (const block of blocks) {
       const figure = JSON.parse(block.textContent), place = document.getElementById(block.dataset.chart);
-      figure.layout.font = { color: ink(), family: "system-ui, sans-serif", size: narrow() ? 10 : 12 };
+      figure.layout.font = { color: ink(), family: getComputedStyle(document.body).fontFamily, size: narrow() ? 10 : 12 };
       if (figure.layout.yaxis.ticktext && narrow()) {
         figure.layout.yaxis.ticktext = figure.layout.yaxis.ticktext.map((t) => (t.length > 24 ? t.slice(0, 23) + "…" : t));
       }

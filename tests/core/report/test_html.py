@@ -3,8 +3,11 @@
 import base64
 import hashlib
 import html
+import io
 import json
 import re
+
+from fontTools.ttLib import TTFont
 
 from core.report.document import Chart, Table
 from core.report.html import to_html
@@ -60,7 +63,22 @@ def test_the_file_refers_to_nothing_outside(store: Store, report: Reported) -> N
     text = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.DOTALL)
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert "@import" not in text
-    assert "url(" not in text
+    assert set(re.findall(r"url\((.{5})", text)) <= {"data:"}
+
+
+def test_letters_of_other_scripts_are_in_the_file(store: Store, report: Reported) -> None:
+    prompt = "사진 写真 हिन्दी ภาพ صورة 🐈"
+    store.record(draft(kind="vlm", parameters={"task": "free", "prompt": prompt}))
+    text = to_html(report()).decode()
+    faces = dict(re.findall(r'font-family:"([^"]+)";[^}]*base64,([^)]+)\)', text))
+    assert "Noto Sans CJK KR" in faces
+    seen: set[int] = set()
+    for data in faces.values():
+        font = TTFont(io.BytesIO(base64.b64decode(data)))
+        assert font.flavor == "woff"
+        seen |= set(font.getBestCmap())
+    assert {ord(letter) for letter in prompt} <= seen
+    assert sum(map(len, faces.values())) < 100_000
 
 
 def test_every_block_is_in_it(store: Store, report: Reported) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from core.report.document import Cell, Code, Column, Document, Exchange, Facts, Section, Table, Text
-from core.report.pdf import breakable, han_family, to_pdf
+from core.report.fonts import han_family
+from core.report.pdf import breakable, to_pdf
 from db import Store
 from tests.core.report.conftest import Reported
 from tests.support.report_runs import seed
