@@ -155,9 +155,12 @@ def _add_runs(figure: go.Figure, info: CalendarInfo) -> None:
 
 
 def _add_words(figure: go.Figure, info: CalendarInfo) -> None:
+    found = []  # given at once: each one added would make Plotly check all of them again
     for i, year in enumerate(info.years):
         words = [(-1.0, i * ROWS, str(year))]
         words += [(-1.2, i * ROWS + 1 + day, WEEKDAYS[day][:2]) for day in (0, 2, 4)]
         words += [(week_of(date(year, m, 15)), i * ROWS, MONTHS[m - 1]) for m in range(2, 13, 2)]
-        for x, y, text in words:
-            figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 11})
+        found += [
+            {"x": x, "y": y, "text": text, "showarrow": False, "font": {"size": 11}} for x, y, text in words
+        ]
+    figure.update_layout(annotations=found)
