@@ -36,7 +36,7 @@ def embedded(text: str) -> str:
         for face in faces
     ]
     names = ",".join(f'"{face.family}"' for face in faces)
-    return "".join([*rules, f"body{{font-family:system-ui,{names},sans-serif}}"])
+    return "".join([*rules, f"body{{font-family:{names},system-ui,sans-serif}}"])
 
 
 def cut_faces(text: str) -> Iterator[Face]:
@@ -85,7 +85,7 @@ def _cut(font: Any, codes: set[int]) -> bytes:
     options.layout_features = ["*"]
     options.drop_tables += ["vmtx", "vhea", "VORG", "VVAR"]
     worker = subset.Subsetter(options)
-    worker.populate(unicodes=codes | {0x20, 0x200C, 0x200D})
+    worker.populate(unicodes=codes | {0x200C, 0x200D})
     worker.subset(font)
     buffer = BytesIO()
     subset.save_font(font, buffer, options)

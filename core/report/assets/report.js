@@ -17,6 +17,14 @@
   };
   draw();
   dark.addEventListener("change", draw);
+  // Words that were set before their letters had loaded are set again.
+  Promise.all([...document.fonts].map((face) => face.load())).then(() => {
+    if (document.fonts.size) {
+      document.body.style.fontFamily = `${getComputedStyle(document.body).fontFamily}, serif`;
+      draw();
+    }
+    document.documentElement.dataset.faces = String(document.fonts.size);
+  });
 
   const units = { ms: 1, s: 1e3, min: 6e4, h: 3.6e6 };
   const number = (text) => {
