@@ -5,9 +5,11 @@ from typing import NamedTuple, Protocol
 
 import plotly.graph_objects as go
 
-from core.charts.history_shared import framed, name_of
+from core.charts.history_shared import DASHES, framed, name_of
+from core.charts.theme import model_colour
 
 ROW_PX, FRAME_PX = 58, 74
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "circle-open", "square-open")
 NAME_ABOVE = 0.36
 """How far above the middle of its row a name stands, in rows."""
 
@@ -29,6 +31,25 @@ class Estimate(NamedTuple):
     value: float
     low: float | None
     high: float | None
+
+
+class Look(NamedTuple):
+    """How a row looks in a chart of lines or points."""
+
+    colour: str
+    """Its model's, the same everywhere."""
+    dash: str
+    symbol: str
+
+
+def looks(rows: Sequence[tuple[str, str]]) -> list[Look]:
+    """Return how rows (label, model id) look; those of the same colour differ in the rest."""
+    colours = [model_colour(model_id) for _, model_id in rows]
+    before = [colours[:at].count(colour) for at, colour in enumerate(colours)]
+    return [
+        Look(colour, DASHES[n % len(DASHES)], SYMBOLS[n % len(SYMBOLS)])
+        for colour, n in zip(colours, before, strict=True)
+    ]
 
 
 def estimate(metrics: Mapping[str, float], name: str) -> Estimate | None:

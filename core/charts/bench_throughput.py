@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from core.charts.bench_shared import Estimate, Measured, arms, ends, estimate
-from core.charts.history_shared import framed, marks, name_of, scale, ticks
+from core.charts.bench_shared import Estimate, Measured, arms, ends, estimate, looks
+from core.charts.history_shared import framed, name_of, scale, ticks
 
 NAME = re.compile(r"images_per_s_batch_(\d+)")
 
@@ -34,11 +34,9 @@ def throughput_info(rows: Sequence[Measured]) -> list[Rates]:
 
 def throughput_figure(info: Sequence[Rates]) -> go.Figure:
     """Draw a line for each model over the batch size."""
-    figure, looks = go.Figure(), marks([one.label for one in info])
-    colours = marks([one.model_id for one in info])
-    for one in info:
-        look, name = looks[one.label], name_of(one.label)
-        colour = colours[one.model_id].colour
+    figure = go.Figure()
+    for one, look in zip(info, looks([(one.label, one.model_id) for one in info]), strict=True):
+        name, colour = name_of(one.label), look.colour
         figure.add_scatter(
             x=one.sizes,
             y=[rate.value for rate in one.rates],

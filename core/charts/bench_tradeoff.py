@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from core.charts.bench_shared import Estimate, Measured, arms, ends, estimate
-from core.charts.history_shared import GREY, framed, marks, name_of, scale, ticks
+from core.charts.bench_shared import Estimate, Measured, arms, ends, estimate, looks
+from core.charts.history_shared import GREY, framed, name_of, scale, ticks
 
 
 class Place(NamedTuple):
@@ -60,16 +60,16 @@ def tradeoff_figure(info: TradeoffInfo, title: str) -> go.Figure:
     Args:
         title: Of the measure.
     """
-    figure, looks = go.Figure(), marks([place.label for place in info.places])
-    colours = marks([place.model_id for place in info.places])
-    for place in info.places:
-        name, colour = name_of(place.label), colours[place.model_id].colour
+    figure = go.Figure()
+    rows = [(place.label, place.model_id) for place in info.places]
+    for place, look in zip(info.places, looks(rows), strict=True):
+        name, colour = name_of(place.label), look.colour
         figure.add_scatter(
             x=[place.p50_ms.value],
             y=[place.score.value],
             mode="markers",
             name=name,
-            marker={"color": colour, "symbol": looks[place.label].symbol, "size": 11},
+            marker={"color": colour, "symbol": look.symbol, "size": 11},
             error_x=arms([place.p50_ms], colour),
             error_y=arms([place.score], colour),
             hovertemplate=f"%{{y:.3f}} ({ends(place.score)}; n = {place.n:,})<br>"

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import streamlit as st
 
+from core.bench.options import Options
 from core.bench.plan import Plan
 from core.bench.results import KIND
 from core.errors import VisionBenchError
@@ -86,7 +87,13 @@ def _new() -> None:
     earlier()
 
 
-def _start(models: tuple[str, ...], images: tuple[ImageInput, ...], truths: str | None, sets, rounds) -> None:  # type: ignore[no-untyped-def]
+def _start(
+    models: tuple[str, ...],
+    images: tuple[ImageInput, ...],
+    truths: str | None,
+    sets: tuple[Options, ...],
+    rounds: int,
+) -> None:
     try:
         plan = Plan(models, tuple(map(picture_name, images)), sets, truths, rounds)
         words = time_words(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.bench.plan import MAX_ENTRIES, Plan, key_of
@@ -13,6 +13,7 @@ from core.bench.results import ANSWERS, KIND
 from core.bench.suite import recorded_keys, tag_of
 from core.errors import InputError
 from core.registry import catalog
+from core.vlm.safe import plain as readable
 from db.errors import StoreError
 from db.records import RunFilter, RunRecord
 from pages.ui import state
@@ -30,10 +31,18 @@ class Row:
     """One model with options, measured or failed. Charts take it as it is."""
 
     run: RunRecord
-    label: str
+    title: str
+    """Of the model."""
+    words: str
+    """What tells its options from the others; empty where nothing does."""
     metrics: Mapping[str, float]
     answers: Mapping[str, str] = field(default_factory=dict)
     """Picture to what the model made of it."""
+
+    @property
+    def label(self) -> str:
+        """Return what it is called in charts."""
+        return f"{self.title} · {self.words}" if self.words else self.title
 
     @property
     def model_id(self) -> str:
@@ -128,10 +137,8 @@ def _made(
     for entry in sorted(newest, key=lambda entry: order.get(entry, len(order))):
         run = newest[entry]
         words = options_words(run.parameters["options"], sets)
-        title = title_of(run.model_id, known)
         metrics = {one.name: one.value for one in run.metrics if one.step is None}
-        label = f"{title} · {words}" if words else title
-        rows.append(Row(run, label, metrics, _answers(run, owner)))
+        rows.append(Row(run, title_of(run.model_id, known), words, metrics, _answers(run, owner)))
     done = recorded_keys([(run.model_id, run.parameters) for run in newest.values()])
     return Bench(benchmark_id, plan, _distinct(rows), len(order.keys() - done), key)
 
@@ -140,9 +147,7 @@ def _distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Give rows whose labels are equal their ids: two models of one title are two."""
     labels = [row.label for row in rows]
     return tuple(
-        row
-        if labels.count(row.label) == 1
-        else Row(row.run, f"{row.label} ({row.model_id})", row.metrics, row.answers)
+        row if labels.count(row.label) == 1 else replace(row, title=f"{row.title} ({readable(row.model_id)})")
         for row in rows
     )
 

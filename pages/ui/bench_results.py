@@ -150,8 +150,14 @@ def answers(bench: Bench) -> None:
     if not rows or len(bench.plan.pictures) != 1:
         return
     st.markdown("**What each model made of it**")
-    lines = [f"| {said(row.label, 80)} | {said(next(iter(row.answers.values())), 300)} |" for row in rows]
-    st.markdown("\n".join(["| Model | Answer |", "|---|---|", *lines]))
+    lines = [
+        f"- :gray[{said(row.label, 80)}]  \n  {_answer(next(iter(row.answers.values())))}" for row in rows
+    ]
+    st.markdown("\n".join(lines))
+
+
+def _answer(text: str) -> str:
+    return said(text, 300) or "It answered nothing."
 
 
 def failures(bench: Bench) -> None:

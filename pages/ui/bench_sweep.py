@@ -172,7 +172,8 @@ def _start(
         show_error(error)
         return
     workers = where.workers if isinstance(where, Here) else 1
-    st.markdown(f"**{plan.count:,} cells**, about **{duration(about / workers)}** on {plain(str(where))}")
+    cells = "1 cell" if plan.count == 1 else f"{plan.count:,} cells"
+    st.markdown(f"**{cells}**, about **{duration(about / workers)}** on {plain(str(where))}")
     if any(live.is_alive for live in live_benchmarks().of(visitor())):
         st.warning(
             "A benchmark is under way. What runs beside it disturbs its times.", icon=":material/graphic_eq:"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -88,7 +90,7 @@ def _cells(found: Swept, key: str) -> None:
             st.caption(f"The first {MOST_CELLS} of {len(found.rows):,}; the files have all of them.")
 
 
-def _cell(row: CallResult, sets: list) -> dict[str, str]:  # type: ignore[type-arg]
+def _cell(row: CallResult, sets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     picture, options = cell_of(row)
     outcome = "measured" if row.status == OK else row.error_class or row.status
     return {

@@ -12,14 +12,14 @@ from pages.ui.bench_words import interval_words, percentile_words
 from pages.ui.text import MISSING, count, megabytes, milliseconds
 
 GREY = "color: #8A8F93"
-MODEL_PX, PERCENTILE_PX = 240, 165
+MODEL_PX, PERCENTILE_PX = 230, 165
 GREYED = (MISSING, "more needed)")
 
 
 def results_table(bench: Bench, key: str) -> None:
     """Draw the rows that were measured, the fastest first."""
     rows = bench.measured
-    frame = pd.DataFrame([_cells(row) for row in rows])
+    frame = pd.DataFrame([_cells(row) for row in rows]).fillna("")
     st.dataframe(
         frame.style.map(
             lambda value: GREY if str(value).startswith(MISSING) or str(value).endswith(GREYED) else ""
@@ -44,7 +44,8 @@ def _cells(row: Row) -> dict[str, str]:
     number = row.metrics.get
     noise = number("iqr_share")
     cells = {
-        "Model": row.label,
+        "Model": row.title,
+        **({"Options": row.words} if row.words else {}),
         "p50": percentile_words(found.get("p50")),
         "p50, 95 %": interval_words(found.get("p50")),
         "p90": percentile_words(found.get("p90")),
