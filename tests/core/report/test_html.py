@@ -77,7 +77,7 @@ def test_letters_of_other_scripts_are_in_the_file(store: Store, report: Reported
         font = TTFont(io.BytesIO(base64.b64decode(data)))
         assert font.flavor == "woff"
         seen |= set(font.getBestCmap())
-    assert {ord(letter) for letter in prompt} <= seen
+    assert {ord(letter) for letter in prompt if letter != " "} <= seen
     assert sum(map(len, faces.values())) < 100_000
 
 
