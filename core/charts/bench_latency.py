@@ -89,7 +89,6 @@ def _add(figure: go.Figure, line: Line, one: Percentile, row: int) -> None:
         mode="markers",
         error_x=arms([one.found], colour),
         marker={"symbol": SYMBOLS[one.name] + ("" if relied else "-open"), "size": 9, "color": colour},
-        opacity=1.0 if relied else 0.7,
         showlegend=False,
         hovertemplate=f"{one.name} %{{x:,.4g}} ms<br>95 %: {ends(one.found, 'ms')}<br>"
         f"{one.n:,} samples{more}<extra>{name_of(line.label)}</extra>",

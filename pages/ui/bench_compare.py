@@ -48,9 +48,10 @@ def compare_view() -> None:
         is_alive = live is not None and live.is_alive
         if plan is not None:
             _start(plan, image, is_alive)
+        done = live.progress.done if live is not None else 0  # before the store is read: these are written
         bench = read_benchmark(shown) if shown else None
         if live is not None and is_alive:
-            follow(live, len(bench.rows) if bench else 0, NAME)
+            follow(live, done, NAME)
         elif bench is None:
             _before(plan)
         else:

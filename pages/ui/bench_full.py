@@ -39,6 +39,7 @@ def full_view() -> None:
         return
     live = live_benchmarks().find(benchmark_id, visitor())
     is_alive = live is not None and live.is_alive  # before the store is read: what has ended is written
+    done = live.progress.done if live is not None else 0
     bench = read_benchmark(benchmark_id, _asked_run())
     if bench is None:
         st.error(
@@ -51,7 +52,7 @@ def full_view() -> None:
     _head(bench)
     if live is not None and is_alive:
         show_benchmark(bench.id)
-        follow(live, len(bench.rows), NAME)
+        follow(live, done, NAME)
     else:
         ended(bench, live, NAME)
     results(bench, NAME, is_over=not is_alive)

@@ -25,20 +25,21 @@ def options_picker(key: str, *, sweep: bool = False) -> tuple[tuple[Options, ...
         InputError: There are too many sets, or one cannot be used.
     """
     may = limits()
-    one, two = st.columns(2)
-    batches = one.pills(
+    batches = st.pills(
         "Batch sizes",
         [size for size in BATCHES if size <= may.batch],
         selection_mode="multi",
+        wrap=True,
         default=None if f"{key}_batches" in st.session_state else [1],
         key=f"{key}_batches",
         persist_state="session",
         help="Pictures in one pass, for the throughput. Times of single calls are always of one picture.",
     )
-    precisions = two.pills(
+    precisions = st.pills(
         "Precision",
         PRECISIONS,
         selection_mode="multi",
+        wrap=True,
         default=None if f"{key}_precision" in st.session_state else ["fp32"],
         key=f"{key}_precision",
         persist_state="session",

@@ -70,7 +70,7 @@ def noise_note(bench: Bench) -> None:
         parts.append(f":orange-badge[:material/ac_unit: not settled] {said(', '.join(cold), 240)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("  \n".join(parts) if named else " · ".join(parts))
-    if set(found) - {"calm"}:
+    if found.keys() & NOISES.keys() - {"calm"}:
         st.caption(
             "Noisy: the middle half of the calls is wider than 10 % of the median (very noisy: 25 %). "
             "Something else was at work on this machine; differences within that are none."

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import streamlit as st
 
 from core.bench.live import LiveBenchmark
-from core.bench.plan import Plan, estimate_s
+from core.bench.plan import Plan, estimate_s, truth_count
 from core.bench.suite import Benchmark
 from core.errors import InputError, VisionBenchError
 from core.images import ImageInput
@@ -16,6 +16,7 @@ from core.settings import settings
 from db.errors import StoreError
 from pages.ui import state
 from pages.ui.bench_limits import limits
+from pages.ui.bench_models import offered
 from pages.ui.bench_pictures import given_of, picture_name
 from pages.ui.bench_read import Bench
 from pages.ui.errors import show_error
@@ -54,11 +55,16 @@ def check(plan: Plan) -> None:
         f"{max(one.seconds for one in plan.options):g} seconds": any(
             one.seconds > may.seconds for one in plan.options
         ),
-        "A batch of that size": any(max(one.batches) > may.batch for one in plan.options),
+        f"{truth_count(plan.truths)} pictures of known truth": truth_count(plan.truths) > may.scenes,
+        "Batches of that size": any(max(one.batches) > may.batch for one in plan.options),
+        "That many threads": any((one.threads or 0) > may.threads for one in plan.options),
+        "Inputs of that size": any((one.size or 0) > may.side_px for one in plan.options),
     }
     for what, is_too_much in too_much.items():
         if is_too_much:
             raise InputError(f"{what} are more than may be measured here.", "Choose less.")
+    if not may.downloads and set(plan.models) - offered().keys():
+        raise InputError("One of these models is not offered here.", "Choose from the list.")
 
 
 def show_benchmark(benchmark_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,6 +16,7 @@ from core.bench.sweep.ray_crew import OnRay
 from core.bench.sweep.run import KIND
 from core.errors import InputError, VisionBenchError
 from core.images import ImageInput
+from core.samples import SCENE_PREFIX
 from core.settings import settings
 from db.errors import StoreError
 from db.records import RunFilter, RunRecord
@@ -178,7 +180,11 @@ def _start(
         st.warning(
             "A benchmark is under way. What runs beside it disturbs its times.", icon=":material/graphic_eq:"
         )
-    if not st.button("Start", icon=":material/play_arrow:", type="primary", key=f"{NAME}_start"):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Start", icon=":material/play_arrow:", type="primary", key=f"{NAME}_start")
+        with st.popover("As command", icon=":material/terminal:", type="tertiary", key=f"{NAME}_command"):
+            st.code(command(plan, sets, where), language="bash", wrap_lines=True)
+    if not pressed:
         return
     try:
         with st.spinner("Writing down the cells …"):
@@ -188,6 +194,30 @@ def _start(
         return
     _show(live.run.set_id)
     st.rerun()
+
+
+def command(plan: SweepPlan, sets: tuple[Options, ...], where: Where) -> str:
+    """Return the command line of a sweep."""
+    scenes = [int(name.removeprefix(SCENE_PREFIX)) for name in plan.pictures if name.startswith(SCENE_PREFIX)]
+    photos = [name for name in plan.pictures if not name.startswith(SCENE_PREFIX)]
+    several = {
+        "--precision": [one.precision for one in sets],
+        "--threads": [one.threads for one in sets if one.threads],
+        "--size": [one.size for one in sets if one.size],
+    }
+    words = ["python", "-m", "core", "sweep", "--models", ",".join(plan.models)]
+    words += ["--pictures", ",".join(photos)] if photos else []
+    words += ["--scenes", f"{len(scenes)}@{min(scenes)}"] if scenes else []
+    words += ["--batch", ",".join(map(str, sets[0].batches))]
+    for option, values in several.items():
+        words += [option, ",".join(map(str, dict.fromkeys(values)))] if values else []
+    words += ["--compile"] if sets[0].compiled else []
+    words += ["--seconds", f"{sets[0].seconds:g}"]
+    if isinstance(where, Here):
+        words += ["--workers", str(where.workers)] if where.workers > 1 else []
+    elif isinstance(where, OnRay):
+        words += ["--ray", where.address, "--gpus-per-cell", f"{where.gpus:g}"]
+    return shlex.join(words)
 
 
 def _expected_s(models: tuple[str, ...], sets: tuple[Options, ...]) -> float:

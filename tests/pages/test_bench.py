@@ -14,6 +14,7 @@ from core.bench.options import Options
 from core.bench.plan import Plan
 from core.bench.results import KIND
 from core.bench.suite import COMPARE_ROUNDS
+from core.errors import InputError
 from core.runs import LOCAL_OWNER
 from core.samples import load_sample
 from core.settings import settings
@@ -214,6 +215,30 @@ def test_on_a_public_deployment_each_sees_their_own_and_may_start_little(
     session.run()
     assert session.number_input(key="bench_full_seconds").max == 5.0
     assert not [one for one in session.toggle if one.key == "bench_full_compiled"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": (*MODELS, "timm/vit_base_patch16_224.dino")},
+        {"truths": "scenes:5000@0"},
+        {"truths": "/etc"},
+        {"rounds": 50},
+        {"options": (Options(seconds=600.0),)},
+        {"options": (Options((1, 512)),)},
+        {"options": (Options(threads=64),)},
+        {"options": (Options(size=4096),)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_plan_beyond_the_public_limits_is_refused_whatever_the_widgets_let_through(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    monkeypatch.setenv("VISION_BENCH_ACCESS", "public")
+    settings.cache_clear()
+    check(comparison())
+    with pytest.raises(InputError):
+        check(comparison(**changes))
 
 
 def test_words() -> None:

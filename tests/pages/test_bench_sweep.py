@@ -112,6 +112,9 @@ def test_what_cannot_be_options_is_said(visit: Visit) -> None:
     assert "Threads cannot be" in session.error[0].value.replace("\\", "")
     session.text_input(key="bench_sweep_many_threads").set_value("1, 2").run()
     assert not session.error and "cells**" in said(session)
+    assert session.code[0].value.endswith(
+        "--pictures astronaut --scenes 1@1 --batch 1 --precision fp32 --threads 1,2 --seconds 3"
+    )
 
 
 def test_a_real_sweep_from_the_button_to_its_results(visit: Visit, store: Store) -> None:
