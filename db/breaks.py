@@ -3,14 +3,16 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
-from db.days import in_days, number_of, time_of
-from db.filters import conditions
+from db.days import days_of, in_days, number_of, time_of
+from db.filters import conditions, is_by_series
 from db.history_records import MOST_BREAKS, Break, Bucket, RunFilter
-from db.models import Cell, Environment, Run, Series
+from db.models import Cell, Environment, Run, Series, TagCell
+from db.rows import clean_text
 from db.timelines import sources
 
 What = Literal["device", "versions", "revision"]
@@ -55,11 +57,17 @@ Change = tuple[int, str, What, set[str], set[str], list[int]]
 
 def _present(connection: Connection, where: RunFilter, bucket: Bucket) -> dict[int, set[int]]:
     """Return which series have runs in each bucket."""
-    days, rest = sources(connection, where, bucket)
+    cell: type[Cell] | type[TagCell] = TagCell if where.tags else Cell
+    if bucket != "hour" and is_by_series(replace(where, tags=())):
+        days, rest = days_of(where)
+    else:
+        days, rest = sources(connection, where, bucket)
     found: dict[int, set[int]] = defaultdict(set)
     if days is not None:
-        number = number_of(bucket, Cell.day)
-        statement = select(number, Cell.series_id).where(*in_days(Cell, days, where)).distinct()
+        number = number_of(bucket, cell.day)
+        statement = select(number, cell.series_id).where(*in_days(cell, days, where)).distinct()
+        if where.tags:
+            statement = statement.where(TagCell.tag.in_([clean_text(tag) for tag in where.tags]))
         for at, series_id in connection.execute(statement):
             found[at].add(series_id)
     for some in rest:

@@ -24,6 +24,7 @@ ALL = -1
 NUMBER = """
 UPDATE run SET seq = ranked.n
 FROM (SELECT id, row_number() OVER (ORDER BY time, id) AS n FROM run) AS ranked WHERE ranked.id = run.id"""
+NUMBER_TAGS = "UPDATE run_tag SET seq = (SELECT run.seq FROM run WHERE run.id = run_tag.run_id)"
 RUNS = """
 SELECT run.id, run.seq, run.time, run.owner, run.kind, run.model_id, run.model_revision, run.environment_id,
     run.status, run.error_class, run.duration_ms, environment.device, run.parameters, run.note
@@ -61,6 +62,7 @@ def fill(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute(text(NUMBER))
+    connection.execute(text(NUMBER_TAGS))
     series: dict[str, int] = {}
     cells: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for runs in _chunks(connection):

@@ -1,8 +1,22 @@
 """Which runs a filter stands for, as conditions of SQL."""
 
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, SQLColumnExpression, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    SQLColumnExpression,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from db.history_records import MOST_FOUND, RunFilter
 from db.models import Environment, Run, RunTag, Series
@@ -19,16 +33,52 @@ ORDERS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class FoundFilter(RunFilter):
+    """A filter whose words were looked for already. Only its time may be narrowed."""
+
+    found: tuple[int, ...] = ()
+    """`Run.seq` of what was found."""
+
+
+def searched(connection: Connection, where: RunFilter) -> RunFilter:
+    """Return a filter of the same runs, whose words are not looked for again each time that it is asked."""
+    if not where.text.strip() or isinstance(where, FoundFilter):
+        return where
+    found = tuple(seq or 0 for seq in connection.scalars(newest_found(where)))
+    return FoundFilter(**{field.name: getattr(where, field.name) for field in fields(where)}, found=found)
+
+
 def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     """Return the conditions on `Run` that a filter stands for.
 
     Runs that are met one by one, by their tags or words, must not be looked for in each series: SQLite would,
     but for the `+ 0`.
     """
+    if isinstance(where, FoundFilter):
+        numbers = ",".join(map(str, where.found))
+        return [_IsListed(literal(f"[{numbers}]"), literal(f"{{{numbers}}}")), *of_each_run(where)]
     if where.text.strip():
         return [Run.seq.in_(newest_found(where))]
     number: Any = Run.series_id + 0 if where.tags else Run.series_id
     return [number.in_(series_of(where)), *of_each_run(where)]
+
+
+class _IsListed(FunctionElement[Any]):
+    """Whether `Run.seq` is in a list: of JSON for SQLite, an array for PostgreSQL."""
+
+    type = NullType()  # as a Boolean it would be compared with 1, and no index be used
+    inherit_cache = True
+
+
+@compiles(_IsListed, "sqlite")
+def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
+    return f"run.seq IN (SELECT value FROM json_each({compiler.process(next(iter(element.clauses)), **how)}))"
+
+
+@compiles(_IsListed, "postgresql")
+def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
+    return f"run.seq = ANY (CAST({compiler.process(list(element.clauses)[1], **how)} AS bigint[]))"
 
 
 def series_of(where: RunFilter) -> Select[int]:
@@ -60,8 +110,7 @@ def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if where.tags:
         tags = [clean_text(tag) for tag in where.tags]
-        tagged = select(Run.seq).join(RunTag, RunTag.run_id == Run.id).where(RunTag.tag.in_(tags))
-        found.append(Run.seq.in_(tagged.correlate(None)))
+        found.append(Run.seq.in_(select(RunTag.seq).where(RunTag.tag.in_(tags)).correlate(None)))
     if where.since is not None:
         found.append(Run.time >= where.since)
     if where.until is not None:

@@ -4,7 +4,6 @@ Few runs are read one by one and their quantiles are exact. Of more, the counted
 (`sketch`), and only the ends of the time are read.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 from sqlalchemy import BigInteger, Connection, Select, func, literal_column, select
 
 from db.breaks import breaks_of
-from db.days import days_of, in_days, number_at, number_of, time_of
-from db.filters import conditions, is_by_series
+from db.days import in_days, number_at, number_of, time_of
+from db.filters import conditions, is_by_series, of_series, searched
 from db.history_records import (
     MAX_POINTS,
     MOST_MODELS,
@@ -28,11 +27,12 @@ from db.history_records import (
 )
 from db.models import Cell, Run, Series
 from db.queries import are_more
-from db.sketch import Counts, bin_of, lower_edge, merged, quantiles, summed
-from db.timelines import MOST_READ, newest, time_of_newest
+from db.sketch import Counts, bin_of, bins_of, lower_edge, merged, quantiles, summed
+from db.timelines import sources, time_of_newest
 
 EXACT_RUNS = 20_000
 """So many runs are read one by one."""
+READ_AT_ONCE = 20_000
 BARS = 60
 """Most bins of a histogram."""
 OVER_TIME = (0.25, 0.5, 0.75, 0.9)
@@ -52,11 +52,13 @@ def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> L
     good = timed(where)
     if good is None:
         return LatencyChart(bucket, (), (), exact=True)
-    if bucket == "hour":
-        good = newest(connection, good, MOST_READ)
-    exact = bucket == "hour" or is_exact(connection, good)
+    good = searched(connection, good)
+    exact = is_exact(connection, good)
     if exact:
         points = _points_of_runs(connection, good, bucket)
+    elif bucket == "hour" or not is_by_series(good):
+        models = _models(connection, good)
+        points = _points(_binned(connection, good, models, bucket), models, bucket)[-MAX_POINTS:]
     else:
         points = _points_of_cells(connection, good, bucket)
     since = points[0].time if len(points) == MAX_POINTS else None
@@ -66,7 +68,7 @@ def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> L
 
 def is_exact(connection: Connection, where: RunFilter) -> bool:
     """Say whether the runs of a filter are read one by one."""
-    return not is_by_series(where) or not are_more(connection, where, EXACT_RUNS)
+    return bool(where.text.strip()) or not are_more(connection, where, EXACT_RUNS)
 
 
 def ranked(where: RunFilter, *group: Any) -> Any:
@@ -108,17 +110,25 @@ def _points_of_runs(connection: Connection, where: RunFilter, bucket: Bucket) ->
 
 
 def _points_of_cells(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
-    models = list(connection.scalars(select(Series.model_id).distinct().order_by(Series.model_id)))
-    bucket_of_newest = number_at(bucket, time_of_newest(connection, where))
-    buckets = -(-2 * MAX_POINTS // max(len(models), 1))
+    models = _models(connection, where)
+    newest = number_at(bucket, time_of_newest(connection, where))
+    buckets = -(-MAX_POINTS * 5 // (len(models) * 4))
+    points: tuple[LatencyPoint, ...] = ()
+    some = where
     while True:
-        since = time_of(bucket, bucket_of_newest - buckets + 1)
-        some = replace(where, since=max(since, where.since or since))
-        points = _points(_binned(connection, some, models, bucket), models, bucket)
+        since = time_of(bucket, newest - buckets + 1)
+        some = replace(some, since=max(since, where.since or since))
+        points = _points(_binned(connection, some, models, bucket), models, bucket) + points
         older = replace(where, until=some.since)
         if len(points) >= MAX_POINTS or some.since == where.since or not are_more(connection, older, 0):
             return points[-MAX_POINTS:]
+        some = older
         buckets *= 4
+
+
+def _models(connection: Connection, where: RunFilter) -> list[str]:
+    models = select(Series.model_id).where(*of_series(where)).distinct()
+    return list(connection.scalars(models.order_by(Series.model_id)))
 
 
 Found = tuple[Counts, Counts, Counts]
@@ -139,47 +149,57 @@ def _binned(
     connection: Connection, where: RunFilter, models: Sequence[str], bucket: Bucket | None = None
 ) -> Found:
     """Return the bins of the durations by bucket and model; the group is `bucket * len(models) + model`."""
-    place = {model: i for i, model in enumerate(models)}
-    of_series = {
-        series_id: place[model] for series_id, model in connection.execute(select(Series.id, Series.model_id))
-    }
-
-    def group(series_id: int, number: int) -> int:
-        return number * len(models) + of_series[series_id]
-
-    days, rest = days_of(where)
-    groups: list[int] = []
-    sketches: list[bytes] = []
+    group = _groups(connection, models)
+    days, rest = sources(connection, where, bucket)
+    found = merged((), ())
     if days is not None:
         number = number_of(bucket, Cell.day) if bucket else literal_column("0", BigInteger)
         statement = select(Cell.series_id, number, Cell.sketch).where(*in_days(Cell, days, where))
-        for series_id, at, sketch in connection.execute(statement):
-            groups.append(group(series_id, at))
-            sketches.append(sketch)
-    found = merged(groups, sketches)
+        if rows := connection.execute(statement).all():
+            series_ids, numbers, sketches = zip(*rows, strict=True)
+            found = merged(group(series_ids, numbers), sketches)
     for some in rest:
         found = _with_runs(connection, some, found, group, bucket)
     return found
+
+
+Group = Callable[[Sequence[int], Sequence[int]], Counts]
+"""From series and numbers of buckets to groups."""
+
+
+def _groups(connection: Connection, models: Sequence[str]) -> Group:
+    place = {model: i for i, model in enumerate(models)}
+    series = connection.execute(select(Series.id, Series.model_id).where(Series.model_id.in_(models))).all()
+    of_series = np.zeros(max((series_id for series_id, _ in series), default=0) + 1, np.int64)
+    for series_id, model in series:
+        of_series[series_id] = place[model]
+    return lambda series_ids, numbers: (
+        np.asarray(numbers, np.int64) * len(models) + of_series[np.asarray(series_ids, np.int64)]
+    )
 
 
 def _with_runs(
     connection: Connection,
     where: RunFilter,
     found: Found,
-    group: Callable[[int, int], int],
+    group: Group,
     bucket: Bucket | None,
 ) -> Found:
-    """Add runs of the ends of the time, which are not whole days, one by one."""
+    """Add runs that are not counted already, some thousand at a time."""
     number = number_of(bucket) if bucket else literal_column("0", BigInteger)
-    statement: Select[*tuple[Any, ...]] = select(Run.series_id, number, Run.duration_ms).where(
-        *conditions(where)
+    statement: Select[*tuple[Any, ...]] = (
+        select(Run.series_id, number, Run.duration_ms)
+        .where(*conditions(where), Run.duration_ms.is_not(None))
+        .execution_options(yield_per=READ_AT_ONCE)
     )
-    runs: Counter[int] = Counter()
-    for series_id, at, ms in connection.execute(statement.where(Run.duration_ms.is_not(None))):
-        runs[group(series_id, at) << 16 | bin_of(ms)] += 1
-    groups, bins, counts = found
-    keys = np.concatenate((groups << 16 | bins, np.fromiter(runs, np.int64, len(runs))))
-    return summed(keys, np.concatenate((counts, np.fromiter(runs.values(), np.int64, len(runs)))))
+    for rows in connection.execute(statement).partitions():
+        series_ids, numbers, ms = zip(*rows, strict=True)
+        groups, bins, counts = found
+        more = group(series_ids, numbers) << 16 | bins_of(np.asarray(ms, np.float64))
+        found = summed(
+            np.concatenate((groups << 16 | bins, more)), np.concatenate((counts, np.ones_like(more)))
+        )
+    return found
 
 
 def spread(connection: Connection, where: RunFilter) -> Spread:
@@ -187,9 +207,10 @@ def spread(connection: Connection, where: RunFilter) -> Spread:
     good = timed(where)
     if good is None:
         return Spread((), (), exact=True)
+    good = searched(connection, good)
     if is_exact(connection, good):
         return _spread_of_runs(connection, good)
-    models = list(connection.scalars(select(Series.model_id).distinct().order_by(Series.model_id)))
+    models = _models(connection, good)
     return _spread_of_cells(_binned(connection, good, models), models)
 
 

@@ -146,7 +146,7 @@ class Run(Base):
         # These cover the history's counts and charts: they never read the rows themselves.
         Index("ix_run_series", "series_id", "time", "duration_ms", "seq"),
         Index("ix_run_listed", "time", "seq", "series_id", "duration_ms"),
-        Index("ix_run_found", "seq", "series_id", "time", "duration_ms"),
+        Index("ix_run_found", "seq", "series_id", "time", "duration_ms", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -175,10 +175,12 @@ class RunTag(Base):
     """A word that its owner put on a run."""
 
     __tablename__ = "run_tag"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (Index("ix_run_tag_tag_seq", "tag", "seq"), {"sqlite_with_rowid": False})
 
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    tag: Mapped[str] = mapped_column(primary_key=True, index=True)
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the run, by which many are found without reading any."""
 
 
 class RunInput(Base):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from db.days import days_of, in_days
-from db.filters import ORDERS, conditions, is_by_series, of_each_run, of_series, ordering
+from db.filters import ORDERS, conditions, is_by_series, of_each_run, of_series, ordering, searched
 from db.history_records import MOST_FOUND, MOST_MODELS, MOST_TAGS, Facets, OutcomeCount, RunFilter
 from db.models import Environment, Run, RunTag, Series, TagCell
 
@@ -69,6 +69,7 @@ def are_more(connection: Connection, where: RunFilter, n: int) -> bool:
 
 def facets(connection: Connection, where: RunFilter) -> Facets:
     """Return what the runs that a filter lets through consist of."""
+    where = searched(connection, where)
     found = by_series(connection, where)
     total = sum(series.n for series in found)
     return Facets(
@@ -95,9 +96,11 @@ OF_ORDER = {"kind": "kind", "model": "model_id", "status": "status", "device": "
 def choices(connection: Connection, where: RunFilter) -> Facets:
     """Return what each field of a filter could be set to."""
     nothing: dict[str, Any] = dict.fromkeys(FIELDS, ())
-    wide = replace(where, measured_only=False, **nothing)
-    found = by_series(connection, wide)
-    narrow = by_series(connection, where) if where.text.strip() else [s for s in found if _fits(s, where)]
+    wide, untagged = replace(where, measured_only=False, **nothing), replace(where, tags=())
+    once = searched(connection, where)  # the newest that have the words and fit the whole filter
+    found = by_series(connection, once if wide == where else wide)
+    of_others = where.text.strip() and wide != where
+    narrow = by_series(connection, once) if of_others else [s for s in found if _fits(s, where)]
     total = sum(series.n for series in narrow)
     counted = {
         name: _with_chosen(
@@ -107,7 +110,7 @@ def choices(connection: Connection, where: RunFilter) -> Facets:
     }
     return Facets(
         **counted,
-        tags=_with_chosen(_tags(connection, replace(where, tags=())), where.tags),
+        tags=_with_chosen(_tags(connection, once if untagged == where else untagged), where.tags),
         total=total,
         loopback=sum(series.n for series in narrow if series.loopback),
         capped=bool(where.text.strip()) and total >= MOST_FOUND,
@@ -157,7 +160,8 @@ def _tags(connection: Connection, where: RunFilter) -> dict[str, int]:
         cells = select(TagCell.tag, func.sum(TagCell.n)).where(*in_days(TagCell, days, where))
         found += connection.execute(cells.group_by(TagCell.tag)).all()
     for some in rest:
-        runs = select(RunTag.tag, func.count()).join(Run, Run.id == RunTag.run_id).where(*conditions(some))
+        same = Run.id == RunTag.run_id if is_by_series(some) else Run.seq == RunTag.seq
+        runs = select(RunTag.tag, func.count()).join(Run, same).where(*conditions(some))
         found += connection.execute(runs.group_by(RunTag.tag)).all()
     return dict(list(most_frequent((tag, int(n)) for tag, n in found).items())[:MOST_TAGS])
 
@@ -218,9 +222,9 @@ def _of_series(
 ) -> list[int]:
     """Return a page of the runs of some series: few are sorted, many are met in the order of an index.
 
-    The database does not know which is quicker.
+    The database does not know which is quicker. There is no index by duration.
     """
-    few = sum(series.n for series in found) <= FEW
+    few = order_by == "duration" or sum(series.n for series in found) <= FEW
     number: Any = Run.series_id if few else Run.series_id + 0  # no index has that
     statement = select(Run.seq).where(number.in_([series.id for series in found]), *of_each_run(where))
     statement = statement.order_by(*ordering(order_by, descending=descending, indexed=not few))

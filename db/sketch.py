@@ -27,6 +27,12 @@ def bin_of(ms: float) -> int:
     return min(int((math.log(ms) - math.log(LEAST_MS)) / WIDTH), LAST)
 
 
+def bins_of(ms: NDArray[np.float64]) -> Counts:
+    """Return the bins of durations."""
+    numbers = (np.log(np.maximum(ms, LEAST_MS)) - math.log(LEAST_MS)) / WIDTH
+    return np.minimum(numbers.astype(np.int64), LAST)
+
+
 def lower_edge(number: float | NDArray[Any]) -> Any:
     """Return where a bin begins, in ms."""
     return LEAST_MS * np.exp(np.multiply(number, WIDTH))
@@ -49,7 +55,7 @@ def packed(pairs: Iterable[tuple[int, int]]) -> bytes:
     return np.array(list(pairs), PAIR).tobytes()
 
 
-def merged(groups: Sequence[int], sketches: Sequence[bytes]) -> tuple[Counts, Counts, Counts]:
+def merged(groups: Sequence[int] | Counts, sketches: Sequence[bytes]) -> tuple[Counts, Counts, Counts]:
     """Add up sketches by group.
 
     Args:

@@ -92,6 +92,6 @@ def _statements(
     for some in rest:
         read = select(*runs).select_from(Run).join(Series, Series.id == Run.series_id)
         read = read.join(Metric, Metric.run_id == Run.id).where(*conditions(some))
-        read = read.where(Metric.step.is_(None), Run.status != RUNNING)
+        read = read.where(Metric.step.is_(None), Series.status != RUNNING)
         found.append(read if name is None else read.where(Metric.name == name))
     return found

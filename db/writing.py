@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from ulid import ULID
 
 from db import cells, words, workers
@@ -48,7 +59,10 @@ NEXT = {
 }
 INSERT_RUN = {name: insert(Run).values(seq=number) for name, number in NEXT.items()}
 INSERT_METRIC = insert(Metric)
-INSERT_TAG = insert(RunTag)
+INSERT_TAG = text(
+    "INSERT INTO run_tag (run_id, tag, seq)"
+    " SELECT id, CAST(:tag AS text), seq FROM run WHERE id = :run_id ON CONFLICT DO NOTHING"
+)
 INSERT_INPUT = insert(RunInput)
 INSERT_RUN_ARTIFACT = insert(RunArtifact)
 FIND_ENVIRONMENT = select(Environment.id).where(Environment.digest == bindparam("digest"))
@@ -277,8 +291,7 @@ def change_tags(
     def change() -> None:
         connection.execute(delete(RunTag).where(RunTag.run_id.in_(ids), RunTag.tag.in_(old)))
         if new:
-            insert_new = cells.upsert(connection, RunTag).on_conflict_do_nothing()
-            connection.execute(insert_new, new)
+            connection.execute(INSERT_TAG, new)
 
     cells.change_tags(connection, ids, change)
     return len(ids)

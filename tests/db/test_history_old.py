@@ -30,7 +30,7 @@ COPIED = (
     "run_artifact",
     "worker",
 )
-NEW = {"run": {"seq", "series_id", "deleted"}}
+NEW = {"run": {"seq", "series_id", "deleted"}, "run_tag": {"seq"}}
 
 
 def store_of_0005(url: str, filled: Store) -> None:

@@ -89,7 +89,10 @@ def _extend_run() -> None:
     op.drop_index("ix_run_time", "run")
     op.create_index("ix_run_series", "run", ["series_id", "time", "duration_ms", "seq"])
     op.create_index("ix_run_listed", "run", ["time", "seq", "series_id", "duration_ms"])
-    op.create_index("ix_run_found", "run", ["seq", "series_id", "time", "duration_ms"])
+    op.create_index("ix_run_found", "run", ["seq", "series_id", "time", "duration_ms", "id"])
+    op.add_column("run_tag", sa.Column("seq", sa.BigInteger))
+    op.drop_index("ix_run_tag_tag", "run_tag")
+    op.create_index("ix_run_tag_tag_seq", "run_tag", ["tag", "seq"])
 
 
 def _create_words() -> None:
