@@ -32,11 +32,12 @@ def environment(bench: Bench) -> None:
         devices = dict.fromkeys(f"{each.device_name or each.device} ({each.device})" for each in found)
         lines = {
             "Device": ", ".join(devices),
-            "CPU here": processor_name(),
             "Threads": ", ".join(dict.fromkeys(str(each.threads) for each in found)),
             "Versions": ", ".join(f"{name} {version}" for name, version in one.versions.items()),
             "Revision": one.git_revision or MISSING,
         }
+        if any(each.device != "cpu" for each in found):
+            lines["CPU of this machine"] = processor_name()
         st.markdown("  \n".join(f"**{name}**: {plain(value)}" for name, value in lines.items()))
         st.markdown("\n".join([*HEAD, *(_line(row) for row in bench.rows)]))
         st.caption("Load: processes that ran or wanted to, mean of a minute.")

@@ -129,7 +129,7 @@ def _accuracy(bench: Bench, key: str) -> None:
         )
     info = tradeoff_info(bench.measured, chosen)
     st.plotly_chart(tradeoff_figure(info, measure_words(chosen)), key=f"{key}_accuracy", config=QUIET)
-    st.caption(f"{measure_words(chosen)}: {WHAT.get(chosen, '')}. Bars are intervals of 95 %.".capitalize())
+    st.caption(f"{measure_words(chosen)}: {WHAT.get(chosen, '')}. Bars are intervals of 95 %.")
     lines = [
         f"| {said(place.label, 80)} | {place.score.value:.3f} | {_ends(place.score)} | {place.n:,} |"
         for place in info.places

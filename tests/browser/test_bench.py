@@ -7,7 +7,8 @@ from playwright.sync_api import Page, expect
 
 from core.bench.options import Options
 from core.bench.plan import Plan
-from db import Store
+from core.bench.results import KIND
+from db import RunFilter, Store
 from tests.support.bench_runs import bench_run, numbers_of
 from tests.support.browser import App
 
@@ -40,8 +41,13 @@ def test_a_comparison_goes_on_without_its_page_and_is_opened_by_its_address(page
     expect(page.get_by_test_id("stPlotlyChart").locator(".main-svg").first).to_be_visible(timeout=PATIENCE_MS)
     address = page.url
     assert re.search(r"benchmark=[0-9a-f]{32}", address)
-    page.goto(address, timeout=PATIENCE_MS)
-    expect(page.get_by_text("What each model made of it")).to_be_visible(timeout=PATIENCE_MS)
+    with Store.open(app.database_url) as store:
+        (run,) = store.runs(RunFilter(kinds=(KIND,)))
+        assert (run.model_id, run.status) == ("shipped/vit-scenes", "ok")
+        assert store.run(run.id, None).metric("p50_ms")
+    for where in (address, f"{app.url}/{PAGE}?run={run.id}", f"{app.url}/{PAGE}"):  # the last: found at once
+        page.goto(where, timeout=PATIENCE_MS)
+        expect(page.get_by_text("What each model made of it")).to_be_visible(timeout=PATIENCE_MS)
 
 
 @pytest.mark.browser

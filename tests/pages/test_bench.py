@@ -1,4 +1,4 @@
-"""The benchmark page over a store that holds benchmarks already, and once with a real one."""
+"""The benchmark page over a store that holds benchmarks already; tests/browser has a real one."""
 
 import csv
 import io
@@ -12,13 +12,12 @@ from streamlit.testing.v1 import AppTest
 
 from core.bench.options import Options
 from core.bench.plan import Plan
-from core.bench.results import KIND
 from core.bench.suite import COMPARE_ROUNDS
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
 from core.samples import load_sample
 from core.settings import settings
-from db import RunFilter, Store
+from db import Store
 from pages.ui.bench_files import results_csv, results_json
 from pages.ui.bench_read import read_benchmark
 from pages.ui.bench_start import check, command
@@ -263,23 +262,6 @@ def test_the_command_measures_the_same(visit: Visit) -> None:
     mine = replace(load_sample("coffee"), name="my; rm -rf.png", sha256="0" * 64)
     assert "--picture 'my; rm -rf.png'" in command(replace(plan, pictures=("0" * 64,)), [mine])
     check(plan)
-
-
-def test_a_real_comparison_from_the_button_to_the_store(visit: Visit, store: Store) -> None:
-    session = visit(PAGE)
-    session.multiselect(key="bench_compare_models").set_value(["shipped/vit-scenes"]).run()
-    session.button(key="bench_compare_start").click().run()
-    assert not session.exception and not session.error
-    (live,) = live_benchmarks().of(LOCAL_OWNER)
-    live.wait(PATIENCE_S)
-    assert live.error is None and live.progress.failed == 0
-    session.run()
-    assert not session.exception and not session.error
-    (row,) = session.dataframe[0].value.to_dict("records")
-    assert row["Model"] == "ViT trained here on scenes" and row["p50"].split()[1] == "ms"
-    assert store.count(RunFilter(owner=LOCAL_OWNER, kinds=(KIND,))) == 1
-    other = visit(PAGE)
-    assert len(other.dataframe[0].value) == 1  # another session of the same person finds it at once
 
 
 def test_two_take_turns_and_one_that_waits_can_be_cancelled(visit: Visit) -> None:
