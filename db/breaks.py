@@ -4,14 +4,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import BigInteger, Connection, Integer, Select, column, func, select, type_coerce, values
 
 from db.days import days_of, in_days, number_of, time_of
 from db.filters import conditions, is_by_series
 from db.history_records import MOST_BREAKS, Break, Bucket, RunFilter
-from db.models import Cell, Environment, Run, Series, TagCell
+from db.models import EPOCH, MILLISECOND, Cell, Environment, Run, Series, TagCell
 from db.rows import clean_text
 from db.timelines import sources
 
@@ -113,14 +114,31 @@ def _dated(
     connection: Connection, where: RunFilter, bucket: Bucket, changes: list[Change]
 ) -> Iterator[Break]:
     """Yield the breaks, each at the time of the first run after the change."""
-    for number, model, what, before, after, series_ids in changes:
-        first = select(func.min(Run.time)).where(
-            Run.series_id.in_(series_ids),
-            Run.time >= max(time_of(bucket, number), where.since or time_of(bucket, number)),
-        )
-        time = connection.scalar(first)
+    begins = [max(time_of(bucket, number), where.since or time_of(bucket, number)) for number, *_ in changes]
+    times = _first_times(
+        connection,
+        [(i, series_id, begins[i]) for i, change in enumerate(changes) for series_id in change[-1]],
+    )
+    for i, (_, model, what, before, after, _ids) in enumerate(changes):
         said = _versions(before, after) if what == "versions" else (_named(before), _named(after))
-        yield Break(time or time_of(bucket, number), model, what, *said)
+        yield Break(times.get(i, begins[i]), model, what, *said)
+
+
+def _first_times(connection: Connection, asked: list[tuple[int, int, datetime]]) -> dict[int, datetime]:
+    """Return when the first run of any of some series began, from a time on; by number of the question."""
+    if not asked:
+        return {}
+    columns = (column("i", Integer), column("series_id", Integer), column("since", BigInteger))
+    rows = [(i, series_id, -((EPOCH - since) // MILLISECOND)) for i, series_id, since in asked]
+    of = values(*columns, name="of").data(rows).cte()
+    time = type_coerce(Run.time, BigInteger)
+    first = select(func.min(time)).where(Run.series_id == of.c.series_id, time >= of.c.since)
+    found: dict[int, datetime] = {}
+    for i, ms in connection.execute(select(of.c.i, first.correlate(of).scalar_subquery())):
+        if ms is not None:
+            begin = EPOCH + ms * MILLISECOND
+            found[i] = min(found.get(i, begin), begin)
+    return found
 
 
 def _named(values: set[str]) -> str:

@@ -19,17 +19,17 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
 from db.history_records import MOST_FOUND, RunFilter
-from db.models import Environment, Run, RunTag, Series
+from db.models import Run, RunTag, Series
 from db.rows import clean_text
 from db.words import RUN_WORDS, found_in
 
 ORDERS: dict[str, Any] = {
     "time": Run.time,
-    "kind": Run.kind,
-    "model": Run.model_id,
-    "status": Run.status,
+    "kind": Series.kind,
+    "model": Series.model_id,
+    "status": Series.status,
     "duration": Run.duration_ms,
-    "device": Environment.device,
+    "device": Series.device,
 }
 
 

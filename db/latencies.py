@@ -30,7 +30,7 @@ from db.queries import are_more
 from db.sketch import Counts, bin_of, bins_of, lower_edge, merged, quantiles, summed
 from db.timelines import sources, time_of_newest
 
-EXACT_RUNS = 20_000
+EXACT_RUNS = 5_000
 """So many runs are read one by one."""
 READ_AT_ONCE = 20_000
 BARS = 60
@@ -68,7 +68,7 @@ def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> L
 
 def is_exact(connection: Connection, where: RunFilter) -> bool:
     """Say whether the runs of a filter are read one by one."""
-    return bool(where.text.strip()) or not are_more(connection, where, EXACT_RUNS)
+    return not are_more(connection, where, EXACT_RUNS)
 
 
 def ranked(where: RunFilter, *group: Any) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from db.days import days_of, in_days
 from db.filters import ORDERS, conditions, is_by_series, of_each_run, of_series, ordering, searched
 from db.history_records import MOST_FOUND, MOST_MODELS, MOST_TAGS, Facets, OutcomeCount, RunFilter
-from db.models import Environment, Run, RunTag, Series, TagCell
+from db.models import Run, RunTag, Series, TagCell
 
 __all__ = ["conditions", "count_runs", "facets", "page"]
 
@@ -160,8 +160,7 @@ def _tags(connection: Connection, where: RunFilter) -> dict[str, int]:
         cells = select(TagCell.tag, func.sum(TagCell.n)).where(*in_days(TagCell, days, where))
         found += connection.execute(cells.group_by(TagCell.tag)).all()
     for some in rest:
-        same = Run.id == RunTag.run_id if is_by_series(some) else Run.seq == RunTag.seq
-        runs = select(RunTag.tag, func.count()).join(Run, same).where(*conditions(some))
+        runs = select(RunTag.tag, func.count()).join(Run, Run.id == RunTag.run_id).where(*conditions(some))
         found += connection.execute(runs.group_by(RunTag.tag)).all()
     return dict(list(most_frequent((tag, int(n)) for tag, n in found).items())[:MOST_TAGS])
 
@@ -179,8 +178,8 @@ def page(
     if not is_by_series(where):
         statement = select(Run.seq).where(*conditions(where))
         statement = statement.order_by(*ordering(order_by, descending=descending, indexed=False))
-        if order_by == "device":
-            statement = statement.join(Environment, Environment.id == Run.environment_id)
+        if order_by in OF_ORDER:
+            statement = statement.join(Series, Series.id == Run.series_id + 0)
         return list(connection.scalars(statement.limit(limit).offset(offset)))
     found = by_series(connection, where)
     if order_by in ("time", "duration"):

@@ -109,7 +109,7 @@ def fits(where: RunFilter, time: datetime, run: RunDraft) -> bool:
 
 @pytest.fixture(scope="module")
 def timed() -> Timed:
-    return some_runs(300)
+    return some_runs(240)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -273,3 +273,27 @@ def _check_tradeoff(store: Store, where: RunFilter, inside: Timed) -> None:
     names = {found.name: (found.count, found.unit) for found in store.metric_names(where)}
     n = Counter(m.name for _, run in inside for m in run.metrics if m.step is None)
     assert names == {name: (n[name], "USD" if name == "cost_usd" else "") for name in n}
+
+
+def test_a_line_breaks_where_device_versions_or_model_changed(store: Store) -> None:
+    runs = [draft(), draft(), draft(environment=NEWER), replace(draft(), model_revision="r2")]
+    timed = [(START + timedelta(days=i), run) for i, run in enumerate([*runs, draft(environment=GPU)])]
+    by_turns = [
+        (START + timedelta(days=i, hours=j), draft(model_id="both", environment=environment))
+        for i in range(4)
+        for j, environment in enumerate((CPU, GPU))
+    ]
+    insert_at(store, timed + by_turns)
+    found = store.latency_chart(ADA, "day").breaks
+    assert {(b.time, b.what) for b in found if b.what != "versions"} == {
+        (timed[3][0], "revision"),
+        (timed[4][0], "revision"),
+        (timed[4][0], "device"),
+    }
+    assert [b.time for b in found if b.what == "versions"] == [timed[2][0], timed[3][0]]
+    assert {b.model_id for b in found} == {timed[0][1].model_id}
+    later = replace(ADA, models=("vit_tiny",), since=timed[2][0] + timedelta(hours=1))
+    assert {(b.time, b.what) for b in store.latency_chart(later, "hour").breaks} == {
+        (timed[4][0], "revision"),
+        (timed[4][0], "device"),
+    }

@@ -1,9 +1,12 @@
 """Stores that older versions wrote; exports that are stopped; a database that is gone for a while."""
 
 import json
+import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +16,11 @@ from sqlalchemy import create_engine, text
 from core.runs import Metric
 from db import RunFilter, Store
 from db.engine import store_url
-from db.errors import StoreError
+from db.errors import StoreError, StoreUnavailableError
 from tests.db.test_history import FILTERS, insert_at, some_runs
 from tests.db.test_history_changes import cells_of, counted_anew
 from tests.db.test_open import alembic_config
+from tests.support import postgres
 from tests.support.runs import CAT, draft, text_file
 
 COPIED = (
@@ -83,7 +87,7 @@ def test_a_store_with_runs_is_brought_up_to_date(
 
 
 def test_an_export_is_what_is_filtered_newest_first(store: Store) -> None:
-    timed = some_runs(230)
+    timed = some_runs(120)
     insert_at(store, timed)
     for where in FILTERS.values():
         ids = [run.id for run in store.runs(where, limit=1000)]
@@ -92,15 +96,15 @@ def test_an_export_is_what_is_filtered_newest_first(store: Store) -> None:
 
 
 def test_an_export_that_is_stopped_holds_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.upkeep.EXPORT_CHUNK", 20)
-    insert_at(store, some_runs(400))
+    monkeypatch.setattr("db.upkeep.EXPORT_CHUNK", 10)
+    insert_at(store, some_runs(200))
     runs = store.export(RunFilter())
     tracemalloc.start()
     next(runs)
     peaks = []
     for _ in range(3):
         tracemalloc.reset_peak()
-        for _ in range(90):
+        for _ in range(60):
             next(runs)
         peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
@@ -124,3 +128,36 @@ def test_a_file_that_is_gone_for_a_while(sqlite_store: Callable[[Path], str], tm
     away.rename(path)
     with Store.open(url) as store:
         assert store.choices(RunFilter()) == before
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_gone_for_a_while(
+    postgres_store: Callable[[], str], server: postgres.Server
+) -> None:
+    with Store.open(postgres_store()) as store:
+        first = store.record(draft())
+        server.stop()
+        try:
+            for ask in (lambda: store.choices(RunFilter()), lambda: store.record(draft())):
+                with pytest.raises(StoreUnavailableError):
+                    ask()
+        finally:
+            server.start()
+        second = store.record(draft())
+        assert [run.id for run in store.runs(RunFilter())] == [second, first]
+        assert cells_of(store) == counted_anew(store)
+        assert store.check() == ()
+
+
+def test_a_clock_that_steps_back_keeps_the_order_of_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    steps = iter([now, now - 3_600_000_000_000, now - 3_599_999_000_000, now - 1])
+    monkeypatch.setattr("db.ids.time", SimpleNamespace(time_ns=lambda: next(steps)))
+    ids = [store.record(draft(duration_ms=float(i))) for i in range(4)]
+    assert ids == sorted(ids)
+    runs = store.runs(RunFilter())
+    assert [run.id for run in runs] == ids[::-1]
+    assert [run.time for run in runs] == sorted((run.time for run in runs), reverse=True)
+    assert sum(day.count for day in store.calendar(RunFilter(), UTC)) == 4

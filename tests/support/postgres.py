@@ -33,12 +33,32 @@ def database_name(url: str) -> str:
 
 
 class Server:
-    """A running server."""
+    """A server, over a folder that `initdb` made."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
         self._folder = folder
         self._databases = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = [word for key, value in FAST.items() for word in ("-c", f"{key}={value}")]
+        where = ("-D", self._folder / "data", "-k", self._folder)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                _as_server(self._programs / "postgres", *where, *settings),
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+            )
+        _wait_until_ready(self._programs, self._folder, self._process)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it in order, whoever is connected; with SIGQUIT at once."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(START_TIMEOUT_S)
 
     def new_database(self) -> str:
         """Create an empty database and return its address."""
@@ -72,16 +92,12 @@ def server() -> Iterator[Server]:
         data = folder / "data"
         init = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         subprocess.run(_as_server(programs / "initdb", *init), check=True, capture_output=True, cwd=folder)
-        settings = [word for key, value in FAST.items() for word in ("-c", f"{key}={value}")]
-        start = _as_server(programs / "postgres", "-D", data, "-k", folder, *settings)
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(start, stdout=log, stderr=log, cwd=folder)
+        running = Server(programs, folder)
         try:
-            _wait_until_ready(programs, folder, process)
-            yield Server(programs, folder)
+            running.start()
+            yield running
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once: nobody wants the data
-            process.wait(START_TIMEOUT_S)
+            running.stop(signal.SIGQUIT)  # nobody wants the data
 
 
 def _as_server(*command: str | Path) -> list[str | Path]:
