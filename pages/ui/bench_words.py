@@ -64,8 +64,8 @@ def percentile_words(found: Percentile | None) -> str:
 
 
 def interval_words(found: Percentile | None) -> str:
-    """Return the ends of an interval; an open end is `?`."""
-    if found is None:
+    """Return the ends of an interval; an open end is `?`, and nothing is known where both are open."""
+    if found is None or (found.found.low, found.found.high) == (None, None):
         return MISSING
     low, high = ("?" if end is None else milliseconds(end) for end in (found.found.low, found.found.high))
     return f"{low} to {high}"
