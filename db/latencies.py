@@ -123,7 +123,7 @@ def _points_of_cells(connection: Connection, where: RunFilter, bucket: Bucket) -
         if len(points) >= MAX_POINTS or some.since == where.since or not are_more(connection, older, 0):
             return points[-MAX_POINTS:]
         some = older
-        buckets *= 4
+        buckets *= 2
 
 
 def _models(connection: Connection, where: RunFilter) -> list[str]:
