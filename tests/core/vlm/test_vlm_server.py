@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -480,5 +481,8 @@ def test_the_command_says_how_to_start_the_app() -> None:
         url = head.split()[1].rstrip(".")
         assert f"VISION_BENCH_LOOPBACK_URL={url} streamlit run Home.py" in hint
         assert open_openai(url, "k", 5.0).models() == list(LISTED)
-        process.send_signal(2)
-        assert process.wait(10) == 0
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()

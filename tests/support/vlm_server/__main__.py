@@ -11,6 +11,7 @@ it says that it cannot tell.
 """
 
 import argparse
+import signal
 import sys
 import threading
 
@@ -26,6 +27,7 @@ def main() -> None:
         "--data", help="data set whose truth it is told: scenes:COUNT@SEED, a folder, a table, a zip"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
     with VlmServer(options.port) as server:
         if options.data:
             _teach(server, options.data)
