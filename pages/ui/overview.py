@@ -15,45 +15,61 @@ from pages.ui.text import STATUS_ICONS, ago, count, megabytes, milliseconds, pla
 
 KEYS = {"Gemini": "GEMINI_API_KEY", "Together": "TOGETHER_API_KEY", "OpenAI": "OPENAI_API_KEY"}
 
+CARDS_A_ROW = 4
+
 
 def starting_points() -> None:
     """Draw one card for each task."""
     cards = [
         (
             "pages/attention_maps.py",
-            "Look inside a vision transformer",
+            "Look inside a ViT",
             "Choose a picture, click a patch, and see what each head of each layer attends to.",
             ":material/center_focus_strong:",
         ),
         (
             "pages/patch_similarity.py",
-            "Find the matching place",
+            "Match patches",
             "Click a patch in one picture and see what is like it in another, and how far to trust it.",
             ":material/compare:",
         ),
         (
             "pages/segment_anything.py",
-            "Segment what you click",
+            "Click to segment",
             "Click an object, correct its mask, see how good it is, and take it away in any format.",
             ":material/ads_click:",
         ),
         (
             "pages/vlm_head_to_head.py",
-            "Ask several models the same",
+            "Ask several VLMs",
             "One question about one picture, up to four models: answer, score, time and price side by side.",
             ":material/forum:",
         ),
         (
+            "pages/model_benchmark.py",
+            "Measure models",
+            "Times, memory and accuracy of models on this machine, each with how sure it is.",
+            ":material/speed:",
+        ),
+        (
             "pages/history.py",
-            "Go back to an earlier run",
+            "Go back to a run",
             "Filter, chart and export what has run here, and open any run again.",
             ":material/history:",
         ),
+        (
+            "pages/report.py",
+            "Hand over a report",
+            "What ran in a period, how fast, how good and at what cost, as a PDF or one HTML file.",
+            ":material/summarize:",
+        ),
     ]
-    for column, (page, title, text, icon) in zip(st.columns(len(cards)), cards, strict=True):
-        with column.container(border=True, height="stretch"):
-            st.page_link(page, label=f"**{title}**", icon=icon)
-            st.caption(text)
+    for start in range(0, len(cards), CARDS_A_ROW):
+        row = cards[start : start + CARDS_A_ROW]
+        for column, (page, title, text, icon) in zip(st.columns(CARDS_A_ROW), row, strict=False):
+            with column.container(border=True, height="stretch"):
+                st.page_link(page, label=f"**{title}**", icon=icon)
+                st.caption(text)
 
 
 def latest_runs() -> None:
