@@ -11,14 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.bench.options import Options
 from core.bench.pictures import load_picture
 from core.bench.plan import Entry, Plan, entry_s, key_of, weights_mb_of
 from core.bench.progress import ENDED, Pace, Phase, Progress
 from core.bench.seat import Seat
 from core.environment import choose_device
 from core.errors import VisionBenchError
-from core.images import ImageInput
 from core.loaders import FREE_SHARE, free_mb
 from core.registry import resolve
 from core.runs import LOCAL_OWNER, Recorder, RunDraft
@@ -28,6 +26,7 @@ MOST_TOGETHER = 8
 PROCESS_MB, WEIGHTS_TIMES = 1_000.0, 3.0
 """What a process takes beside its model, and a model at work for each MB of its weights: guesses."""
 COMPARE_ROUNDS = 4
+"""Of a quick comparison on one picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,26 +271,6 @@ def recorded_keys(runs: Collection[tuple[str, Mapping[str, Any]]]) -> frozenset[
     return frozenset(
         key_of(model_id, parameters["options"]) for model_id, parameters in runs if "options" in parameters
     )
-
-
-def compare_on(
-    picture: ImageInput,
-    models: Sequence[str],
-    seconds_each: float = 2.0,
-    *,
-    sink: Recorder | None,
-    owner: str = LOCAL_OWNER,
-    options: Options | None = None,
-    device: str = "auto",
-) -> Benchmark:
-    """Return the quick comparison of models on one picture, ready to `work` or `start`.
-
-    Raises:
-        InputError: No model is chosen, or one twice.
-    """
-    chosen = options or Options(seconds=seconds_each)
-    plan = Plan(tuple(models), (picture.sha256,), (chosen,), rounds=COMPARE_ROUNDS)
-    return Benchmark(plan, sink=sink, owner=owner, given={picture.sha256: picture.data}, device=device)
 
 
 def _expected_s(plan: Plan, entry: Entry) -> float:

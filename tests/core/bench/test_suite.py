@@ -13,7 +13,7 @@ from core.bench.options import Options
 from core.bench.plan import Plan
 from core.bench.progress import Phase
 from core.bench.seat import Seat
-from core.bench.suite import Benchmark, Outcome, compare_on, recorded_keys, tag_of
+from core.bench.suite import COMPARE_ROUNDS, Benchmark, Outcome, recorded_keys, tag_of
 from core.bench.worker import Gone, Raised, Worker
 from core.errors import InputError
 from core.images import from_rgb
@@ -143,11 +143,12 @@ def test_cancel_and_resume_measure_everything_once(store: Store) -> None:
 
 def test_the_quick_comparison_is_a_benchmark_of_a_few_rounds_on_one_upload() -> None:
     upload = from_rgb(load_sample("scene/3").rgb, "mine.png")
-    work = compare_on(upload, [VIT, CAPTIONER], 1.5, sink=None, device="cpu")
+    plan = Plan((VIT, CAPTIONER), (upload.sha256,), (Options(seconds=1.5),), rounds=COMPARE_ROUNDS)
+    work = Benchmark(plan, sink=None, given={upload.sha256: upload.data}, device="cpu")
     assert work.plan.pictures == (upload.sha256,)
     assert work.plan.models == (VIT, CAPTIONER)
     assert work.plan.options[0].seconds == 1.5
     assert work.progress.phase is Phase.WAITING
     assert 0 < work.estimate_s < 60
     with pytest.raises(InputError, match="chosen twice"):
-        compare_on(upload, [VIT, VIT], sink=None)
+        Plan((VIT, VIT), (upload.sha256,))
