@@ -87,6 +87,7 @@ class Benchmark:
         self._cancelled = False
         self._phase, self._message = Phase.WAITING, ""
         self._began, self._paused_s = 0.0, 0.0
+        self._paused_at: float | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -111,7 +112,7 @@ class Benchmark:
         """Where it stands."""
         with self._lock:
             phase, failed = self._phase, sum(one.run.status == "failed" for one in self._outcomes)
-            now = time.perf_counter()
+            now = time.perf_counter() if self._paused_at is None else self._paused_at
             elapsed_s = now - self._began - self._paused_s if self._began else 0.0
             share = 1.0 if phase is Phase.DONE else self._pace.share
             left_s = 0.0 if phase in ENDED else self._pace.left_s(elapsed_s)
@@ -233,10 +234,12 @@ class Benchmark:
 
     def _gate(self) -> None:
         if not self._may_go.is_set():
-            began = time.perf_counter()
+            began = self._paused_at = time.perf_counter()
             self._set(Phase.PAUSED, self._message)
             self._may_go.wait()
-            self._paused_s += time.perf_counter() - began
+            with self._lock:
+                self._paused_s += time.perf_counter() - began
+                self._paused_at = None
         if self._cancelled:
             raise _Stopped
 

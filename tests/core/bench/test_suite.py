@@ -122,7 +122,9 @@ def test_cancel_and_resume_measure_everything_once(store: Store) -> None:
     second = sitting(done, lambda _: pids.update(works[1].pids), 1e6)
     second.pause()
     second.start()
-    assert not second.wait(0.0)
+    while second.progress.phase is not Phase.PAUSED:
+        assert not second.wait(0.01)
+    assert second.progress.elapsed_s == second.progress.elapsed_s  # its clock stands still
     second.go_on()
     assert second.wait(300)
     assert second.progress.phase is Phase.DONE, second.progress.message
