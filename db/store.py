@@ -163,22 +163,6 @@ class Store(HistoryStore, SetStore, ValueStore):
                 words.reindex(connection, run_id)
             workers.release(connection, run_id)
 
-    def interrupt_stale(self) -> int:
-        """Make the running runs failed ones (`Interrupted`) whose process is gone. `open` does it, too.
-
-        A process of this machine is looked up; one of another machine or container counts as gone when
-        nothing was heard of its run for `workers.SILENCE`.
-
-        Returns:
-            How many runs there were.
-        """
-        with self._database.read() as connection:
-            stale = workers.interrupted_runs(connection)
-        if not stale:
-            return 0
-        with self._database.write() as connection:
-            return workers.mark_interrupted(connection, stale)
-
     def annotate(
         self,
         run_id: str,

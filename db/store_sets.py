@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
-from db import calls, votes
+from db import calls, votes, workers
 from db.engine import Transactions
 from db.errors import InvalidRunError
 from db.records import (
@@ -23,14 +23,26 @@ from db.writing import RunWriter
 
 
 class SetStore:
-    """What `Store` knows of votes, and of runs over many pictures and models."""
+    """What `Store` knows of votes, of runs whose process is gone, and of runs over many pictures."""
 
     _database: Transactions
     _writer: RunWriter
 
     def interrupt_stale(self) -> int:
-        """Make the running runs failed ones whose process is gone."""
-        raise NotImplementedError
+        """Make the running runs failed ones (`Interrupted`) whose process is gone. `open` does it, too.
+
+        A process of this machine is looked up; one of another machine or container counts as gone when
+        nothing was heard of its run for `workers.SILENCE`.
+
+        Returns:
+            How many runs there were.
+        """
+        with self._database.read() as connection:
+            stale = workers.interrupted_runs(connection)
+        if not stale:
+            return 0
+        with self._database.write() as connection:
+            return workers.mark_interrupted(connection, stale)
 
     # Votes
 
