@@ -16,7 +16,6 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
@@ -31,40 +30,25 @@ from core.vlm.setrun.budget import Budget, Room
 from core.vlm.setrun.charging import CHARGED, CallSink
 from core.vlm.setrun.estimate import look, most_usd, price_of
 from core.vlm.setrun.gallery import Gallery
+from core.vlm.setrun.lost import (
+    ATTEMPTS,
+    LOST,
+    LOST_CALLS,
+    NOTHING_LOST,
+    Lost,
+    counted,
+    lost_of,
+)
 from core.vlm.setrun.plan import Plan, lane_of, provider_of
 from core.vlm.setrun.progress import ENDED, Phase, Progress
 from core.vlm.setrun.turns import NoTurn, Turn, Turns
 from core.vlm.workflow import ItemRef, Providers, ask_about
 
 KIND = "vlm-set"
-LOST = "lost_usd"
-"""Metric of the parent: what may have been paid for calls that brought no row."""
-LOST_CALLS = "lost_calls"
-"""Metric of the parent: how many calls those were."""
 CLAIM = 4
 """Most calls that a provider's threads claim at once."""
-ATTEMPTS = 3
-"""Most attempts of a call."""
 SPARE = 4
 """For one thread that prepares and writes down, so many ask a remote provider; at least two do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Calls that may have been paid and brought no row: cancelled, or under way at a crash."""
-
-    calls: int
-    usd: float
-
-    def __add__(self, other: "Lost") -> "Lost":
-        return Lost(self.calls + other.calls, self.usd + other.usd)
-
-    def metrics(self) -> list[Metric]:
-        """Return it as the parent run keeps it."""
-        return [Metric(LOST_CALLS, self.calls), Metric(LOST, self.usd, "USD")]
-
-
-NOTHING_LOST = Lost(0, 0.0)
 
 
 class SetRun:
@@ -159,8 +143,8 @@ class SetRun:
         _open(plan, providers)
         before = {metric.name: metric.value for metric in kept.metrics}
         ledger.reopen(set_id, owner)
-        counts, claimed = _counted(ledger, set_id, owner)
-        lost = Lost(int(before.get(LOST_CALLS, 0)), before.get(LOST, 0.0)) + _lost(plan, claimed, prices)
+        counts, claimed = counted(ledger, set_id, owner)
+        lost = Lost(int(before.get(LOST_CALLS, 0)), before.get(LOST, 0.0)) + lost_of(plan, claimed, prices)
         ledger.log(set_id, lost.metrics())
         ledger.release_claims(set_id)
         return cls(
@@ -401,32 +385,6 @@ def _check_prices(plan: Plan, prices: PriceTable) -> None:
                 f"The price of {model} is unknown, so that no budget of money can hold for it.",
                 "Add it to the table of prices, or set a budget of calls, too.",
             )
-
-
-def _counted(ledger: Ledger, set_id: str, owner: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Return how many calls are done and failed, and the claimed ones by model and task."""
-    counts: Counter[str] = Counter()
-    claimed: Counter[tuple[str, str]] = Counter()
-    for row in ledger.call_counts(set_id, owner):
-        if row.state == "claimed":
-            claimed[row.model_id, row.task] += row.count
-        if row.state == "done":
-            counts["done"] += row.count
-            counts["failed" if row.status != "ok" else "ok"] += row.count
-    return counts, claimed
-
-
-def _lost(plan: Plan, claimed: Counter[tuple[str, str]], prices: PriceTable) -> Lost:
-    """Return the most that calls which were under way at a crash may have cost, where prices are known."""
-    if not claimed:
-        return NOTHING_LOST
-    today, seen = datetime.now(UTC).date(), look(plan)
-    total = 0.0
-    for (model, task), count in claimed.items():
-        price = price_of(model, prices, today)
-        most = most_usd(model, price, seen.longest(task), seen.largest, plan.max_tokens, ATTEMPTS)
-        total += count * (most or 0.0)
-    return Lost(claimed.total(), total)
 
 
 def _no_room(room: Room, plan: Plan, most: float | None) -> str:

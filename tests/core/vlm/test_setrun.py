@@ -18,10 +18,11 @@ from core.settings import ROOT, settings
 from core.vlm.addresses import Addresses
 from core.vlm.datasets import open_items, scene_items
 from core.vlm.keys import Keys
+from core.vlm.setrun.lost import LOST_CALLS
 from core.vlm.setrun.plan import Plan
 from core.vlm.setrun.progress import Phase, Progress
 from core.vlm.setrun.results import METRICS, differences, read_rows, summaries
-from core.vlm.setrun.run import KIND, LOST_CALLS, SetRun
+from core.vlm.setrun.run import KIND, SetRun
 from core.vlm.workflow import Providers
 from db import RunFilter, Store
 from db.records import CallResult
