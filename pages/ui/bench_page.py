@@ -19,6 +19,7 @@ from pages.ui.bench_sweep import sweep_view
 from pages.ui.errors import show_error
 from pages.ui.session import store, visitor
 from pages.ui.text import plain
+from pages.ui.views import view_choice
 
 COMPARE, FULL, SWEEP = "Compare", "Benchmark", "Sweep"
 VIEWS: dict[str, Callable[[], None]] = {COMPARE: compare_view, FULL: full_view, SWEEP: sweep_view}
@@ -27,16 +28,7 @@ VIEWS: dict[str, Callable[[], None]] = {COMPARE: compare_view, FULL: full_view, 
 def choose_view() -> str:
     """Draw the choice of views and return the chosen one."""
     _follow_address()
-    chosen = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=None if f"{PAGE}_view" in st.session_state else COMPARE,
-        required=True,
-        key=f"{PAGE}_view",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    return str(chosen)
+    return view_choice(VIEWS, COMPARE, f"{PAGE}_view")
 
 
 def _follow_address() -> None:

@@ -12,6 +12,7 @@ from db.records import RunRecord
 from pages.ui.bench_follow import numbers
 from pages.ui.bench_sweep_read import counts_of
 from pages.ui.errors import show_error
+from pages.ui.run_buttons import run_buttons
 from pages.ui.session import store, visitor
 from pages.ui.text import MISSING, plain
 from pages.ui.vlm_set_data import said
@@ -37,7 +38,13 @@ def follow(live: LiveSweep, key: str) -> None:
         }
     )
     with st.container(horizontal=True):
-        _buttons(live, now.phase, key)
+        run_buttons(
+            live.run,
+            paused=now.phase is Phase.PAUSED,
+            ended=now.phase in ENDED,
+            key=key,
+            cancels="Breaks off the cells under way. What is done stays, and the sweep can be resumed.",
+        )
 
 
 def _phase(now: Progress) -> str:
@@ -48,33 +55,6 @@ def _phase(now: Progress) -> str:
     if now.phase is Phase.PAUSED:
         return "Paused: cells under way come to their end, no other begins" if now.under_way else "Paused"
     return "Under way. You can leave this page: the sweep goes on."
-
-
-def _buttons(live: LiveSweep, phase: Phase, key: str) -> None:
-    if phase is Phase.PAUSED:
-        st.button(
-            "Go on",
-            icon=":material/play_arrow:",
-            type="primary",
-            key=f"{key}_go_on",
-            on_click=live.run.go_on,
-        )
-    else:
-        st.button(
-            "Pause",
-            icon=":material/pause:",
-            key=f"{key}_pause",
-            on_click=live.run.pause,
-            disabled=phase in ENDED,
-        )
-    st.button(
-        "Cancel",
-        icon=":material/stop_circle:",
-        key=f"{key}_cancel",
-        on_click=live.run.cancel,
-        disabled=phase in ENDED,
-        help="Breaks off the cells under way. What is done stays, and the sweep can be resumed.",
-    )
 
 
 @st.fragment(run_every=ELSEWHERE_S)

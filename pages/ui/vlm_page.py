@@ -10,6 +10,7 @@ import streamlit as st
 from db.errors import StoreError
 from pages.ui import state
 from pages.ui.session import store, visitor
+from pages.ui.views import view_choice
 from pages.ui.vlm_compare import compare_view
 from pages.ui.vlm_ratings import ratings_view
 from pages.ui.vlm_set_runs import KIND
@@ -27,16 +28,7 @@ VIEWS: dict[str, Callable[[], None]] = {
 def choose_view() -> str:
     """Draw the choice of views and return the chosen one."""
     _follow_address()
-    chosen = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=None if f"{PAGE}_view" in st.session_state else COMPARE,
-        required=True,
-        key=f"{PAGE}_view",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    return str(chosen)
+    return view_choice(VIEWS, COMPARE, f"{PAGE}_view")
 
 
 def _follow_address() -> None:

@@ -17,6 +17,7 @@ from core.vlm.setrun.progress import ENDED, Phase, Progress
 from db.errors import StoreError
 from db.records import RunRecord
 from pages.ui.errors import show_error
+from pages.ui.run_buttons import run_buttons
 from pages.ui.session import store, visitor
 from pages.ui.text import MISSING
 from pages.ui.vlm_set_data import NAME, said
@@ -50,7 +51,13 @@ def follow(live: LiveRun) -> None:
     if now.spending.unpriced:
         st.caption(f"{now.spending.unpriced:,} calls whose price is unknown are not in what was spent.")
     with st.container(horizontal=True):
-        _buttons(live, now.phase)
+        run_buttons(
+            live.run,
+            paused=now.phase is Phase.PAUSED,
+            ended=now.phase in ENDED,
+            key=NAME,
+            cancels="Breaks off the calls under way. What is done stays, and the run can be resumed.",
+        )
 
 
 def _phase(now: Progress) -> str:
@@ -59,33 +66,6 @@ def _phase(now: Progress) -> str:
     if now.phase is Phase.PAUSED:
         return "Paused: calls under way come to their end, no other begins" if now.under_way else "Paused"
     return "Under way. You can leave this page: the run goes on."
-
-
-def _buttons(live: LiveRun, phase: Phase) -> None:
-    if phase is Phase.PAUSED:
-        st.button(
-            "Go on",
-            icon=":material/play_arrow:",
-            type="primary",
-            key=f"{NAME}_go_on",
-            on_click=live.run.go_on,
-        )
-    else:
-        st.button(
-            "Pause",
-            icon=":material/pause:",
-            key=f"{NAME}_pause",
-            on_click=live.run.pause,
-            disabled=phase in ENDED,
-        )
-    st.button(
-        "Cancel",
-        icon=":material/stop_circle:",
-        key=f"{NAME}_cancel",
-        on_click=live.run.cancel,
-        disabled=phase in ENDED,
-        help="Breaks off the calls under way. What is done stays, and the run can be resumed.",
-    )
 
 
 @st.fragment(run_every=ELSEWHERE_S)

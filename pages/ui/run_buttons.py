@@ -1,0 +1,36 @@
+"""The buttons of a run that is under way: pause or go on, and cancel."""
+
+from typing import Protocol
+
+import streamlit as st
+
+
+class Steered(Protocol):
+    """A run that can be paused and cancelled."""
+
+    def pause(self) -> None: ...
+    def go_on(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+def run_buttons(run: Steered, *, paused: bool, ended: bool, key: str, cancels: str) -> None:
+    """Draw the buttons.
+
+    Args:
+        key: Which those of the widgets begin with.
+        cancels: What cancelling does, in a sentence or two.
+    """
+    if paused:
+        st.button(
+            "Go on", icon=":material/play_arrow:", type="primary", key=f"{key}_go_on", on_click=run.go_on
+        )
+    else:
+        st.button("Pause", icon=":material/pause:", key=f"{key}_pause", on_click=run.pause, disabled=ended)
+    st.button(
+        "Cancel",
+        icon=":material/stop_circle:",
+        key=f"{key}_cancel",
+        on_click=run.cancel,
+        disabled=ended,
+        help=cancels,
+    )
