@@ -12,8 +12,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from core.enough import ENOUGH
+
 CONFIDENCE = 0.95
-NEEDED = {0.5: 11, 0.9: 64, 0.99: 662}
+NEEDED = {percentile / 100: samples for percentile, samples in ENOUGH.items()}
 """Samples that each percentile needs."""
 NOISY, VERY_NOISY = 0.10, 0.25
 """Interquartile range as a share of the median."""

@@ -8,6 +8,7 @@ import typer
 
 from core.cli.shared import SAMPLE_PREFIX, Answer, JsonOption, NoStoreOption, read_picture, run_store
 from core.cli.watching import watched
+from core.enough import ENOUGH
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
 from core.settings import settings
@@ -30,7 +31,7 @@ COLUMNS = (
     ("images_per_s_batch_1", "per s"),
     ("peak_memory_mb", "peak MB"),
 )
-NEEDED = {"p50_ms": 11, "p90_ms": 64, "p99_ms": 662}
+NEEDED = {f"p{percentile}_ms": samples for percentile, samples in ENOUGH.items()}
 
 
 def benchmark_models(

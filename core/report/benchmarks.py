@@ -7,13 +7,13 @@ from itertools import combinations
 
 from core.charts.report import IntervalRow, IntervalsInfo
 from core.charts.theme import model_colour
+from core.enough import ENOUGH
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
 from core.report.facts import Benchmark, Reader, Totals
 from core.report.intervals import MOST_ARMS, Estimate
 from core.report.request import SECTIONS, Request
 from core.report.verdicts import Verdict, arm, compared_speed, hardware
 from core.report.words import MISSING, between, count, digits, ms, name, percent, when
-from core.vlm.setrun.results import ENOUGH
 
 MOST_IN_CHART = 16
 BATCH = "images_per_s_batch_"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.vlm.setrun.results import ENOUGH
+from core.enough import ENOUGH
 
 LEVEL = 0.95
 MOST_ARMS = 6

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from core.charts.report import IntervalRow, IntervalsInfo
 from core.charts.theme import model_colour
+from core.enough import ENOUGH
 from core.report.benchmarks import benchmark_verdicts
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
 from core.report.facts import MetricFacts, Reader, Totals
@@ -13,7 +14,7 @@ from core.report.overview import left_out
 from core.report.request import SECTIONS, Request
 from core.report.verdicts import Verdict, methods, score_verdicts, speed_verdicts, work
 from core.report.words import between, count, digits, many, name, percent
-from core.vlm.setrun.results import COST, ENOUGH, MAIN
+from core.vlm.setrun.results import COST, MAIN
 
 MOST_ROWS = 60
 MOST_CHARTS = 4

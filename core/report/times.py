@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.charts.report import ChartInfo, IntervalRow, IntervalsInfo, Line, LinesInfo, colour_at
 from core.charts.theme import model_colour
+from core.enough import ENOUGH
 from core.report.document import Block, Cell, Chart, Column, Section, Table, Text
 from core.report.facts import Reader, Timing, Totals, Trend
 from core.report.intervals import Estimate, percentile_of, wanted_ranks
@@ -12,7 +13,6 @@ from core.report.overview import left_out
 from core.report.request import SECTIONS, Request, local, span_bounds
 from core.report.verdicts import arm, hardware, work
 from core.report.words import between, count, many, name
-from core.vlm.setrun.results import ENOUGH
 
 MOST_ROWS = 60
 MOST_IN_CHART = 16

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from core.enough import ENOUGH
 from core.report.facts import Benchmark, Pair, Timing
 from core.report.intervals import (
     FAMILIES,
@@ -25,7 +26,7 @@ from core.report.intervals import (
 from core.report.words import many, ms, name
 from core.vlm.numbers import about, points
 from core.vlm.pairs import FEWEST
-from core.vlm.setrun.results import ENOUGH, MAIN
+from core.vlm.setrun.results import MAIN
 
 LOCAL = ("cpu", "cuda", "mps")
 MEASURING = ("benchmark", "sweep", "training", "vlm-set")

@@ -15,7 +15,8 @@ from core.charts.vlm_set import (
     scores_figure,
     scores_info,
 )
-from core.vlm.setrun.results import ENOUGH, Summary
+from core.enough import ENOUGH
+from core.vlm.setrun.results import Summary
 from core.vlm.tasks import TASKS
 from db.records import RunRecord
 from pages.ui.text import MISSING, milliseconds

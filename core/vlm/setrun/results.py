@@ -13,11 +13,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from core.enough import ENOUGH
 from core.vlm.pairs import Comparison, compare
 
 LATENCY, FIRST_TOKEN, COST = "total_ms", "ttft_ms", "cost_usd"
-ENOUGH = {50: 11, 90: 64, 99: 662}
-"""Percentile to the fewest samples that it needs (MLPerf's rule of early stopping)."""
 
 
 @dataclass(frozen=True, slots=True)
