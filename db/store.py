@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from sqlalchemy import exists, select
 
-from db import bin, cells, reading, upkeep, words, workers, writing
+from db import bin, cells, evidence, reading, upkeep, words, workers, writing
 from db.engine import Transactions, create_store_engine, store_url
 from db.errors import RunNotFoundError, StoreDamagedError, StoreError, translated
+from db.evidence_records import Evidence
 from db.migrations import migrate
 from db.models import Artifact, Image, Run, RunArtifact, RunInput
 from db.records import (
@@ -242,6 +243,15 @@ class Store(HistoryStore, SetStore, ValueStore):
         """Give what a report on some runs is made from; all of it is of one moment."""
         with self._database.read() as connection:
             yield ReportReader(connection, where)
+
+    def evidence(self, owner: str | None, *, kinds: Collection[str], each: int = 20) -> Evidence:
+        """Return the newest own runs of each kind and model that say what a model does, newest first.
+
+        Only those that succeeded and that no test server answered. Bounded, however many there are: runs of
+        one model on one device in one precision count together, whichever versions of packages they ran with.
+        """
+        with self._database.read() as connection:
+            return evidence.evidence(connection, owner, kinds, each)
 
     def picture_data(self, run_id: str, role: str, owner: str | None) -> bytes | None:
         """Return the file of an input picture, or None where only digest and thumbnail were kept.
