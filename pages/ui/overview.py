@@ -52,6 +52,12 @@ def starting_points() -> None:
             ":material/speed:",
         ),
         (
+            "pages/model_recommender.py",
+            "Choose a model",
+            "What fits a task, a speed and a machine: why, how sure, and what to measure next.",
+            ":material/recommend:",
+        ),
+        (
             "pages/history.py",
             "Go back to a run",
             "Filter, chart and export what has run here, and open any run again.",

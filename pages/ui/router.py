@@ -19,6 +19,7 @@ def app_pages() -> dict[str, list[st.Page]]:
             st.Page("pages/model_benchmark.py", title="Model benchmark", icon=":material/speed:"),
         ],
         "Decide": [
+            st.Page("pages/model_recommender.py", title="Model recommender", icon=":material/recommend:"),
             st.Page("pages/history.py", title="History", icon=":material/history:"),
             st.Page("pages/report.py", title="Report", icon=":material/summarize:"),
         ],

@@ -33,6 +33,7 @@ PAGES = {
     "vlm": "pages/vlm_head_to_head.py",
     "vlm-set": "pages/vlm_head_to_head.py",
     "vlm-judge": "pages/vlm_head_to_head.py",
+    "recommendation": "pages/model_recommender.py",
 }
 """Kind of run to the page that opens it again; other kinds have no page of their own."""
 

@@ -43,7 +43,7 @@ def test_latest_runs_appear(visit: Visit) -> None:
     assert any("shipped/vit\\-scenes" in element.value for element in session.markdown)
 
 
-@pytest.mark.parametrize("page", ["overview", "history"])
+@pytest.mark.parametrize("page", ["overview", "history", "model_recommender"])
 def test_opening_the_page_imports_no_model_library(page: str) -> None:
     script = LIGHT.format(home=HOME, page=page)
     done = subprocess.run(
