@@ -42,7 +42,7 @@ with page_errors():
     with st.container(horizontal=True, vertical_alignment="center", key="history_tools"):
         link(view)
         export(view, behind, total)
-        report_link()
+        report_link(view, behind)
         bin_toggle(view)
     if found.total:
         if not view.deleted:

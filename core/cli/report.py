@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 FORMATS = (".pdf", ".html")
+STATUSES = ("ok", "failed", "cancelled", "running")
 
 
 def write_report(
@@ -33,6 +34,22 @@ def write_report(
     ] = "",
     models: Annotated[str, typer.Option("--models", metavar="A,B", help="Only these models.")] = "",
     kinds: Annotated[str, typer.Option("--kinds", metavar="K,L", help="Only these kinds of run.")] = "",
+    statuses: Annotated[
+        str, typer.Option("--statuses", metavar="A,B", help=f"Only runs that are {', '.join(STATUSES)}.")
+    ] = "",
+    outcomes: Annotated[
+        str, typer.Option("--outcomes", metavar="A,B", help="Only these: ok, running or a class of failure.")
+    ] = "",
+    devices: Annotated[str, typer.Option("--devices", metavar="A,B", help="Only runs on these.")] = "",
+    tags: Annotated[str, typer.Option("--tags", metavar="A,B", help="Only runs with any of these.")] = "",
+    words: Annotated[
+        str, typer.Option("--words", metavar="TEXT", help="All of them in prompt, answers or note.")
+    ] = "",
+    min_ms: Annotated[float | None, typer.Option("--min-ms", help="Only runs that took as long.")] = None,
+    max_ms: Annotated[float | None, typer.Option("--max-ms", help="Only runs that took less.")] = None,
+    measured_only: Annotated[
+        bool, typer.Option("--without-test-server", help="Leave out what a test server answered.")
+    ] = False,
     sections: Annotated[str, typer.Option("--sections", metavar="S,T", help="Only these sections.")] = "",
     zone: Annotated[
         str, typer.Option("--zone", metavar="ZONE", help="As in Asia/Seoul; this machine's if left out.")
@@ -53,17 +70,19 @@ def write_report(
         zone=chosen,
         kinds=names(kinds),
         models=names(models),
+        statuses=_statuses(statuses),
+        outcomes=names(outcomes),
+        devices=names(devices),
+        tags=names(tags),
+        text=words.strip(),
+        min_ms=min_ms,
+        max_ms=max_ms,
+        measured_only=measured_only,
         sections=names(sections) or tuple(SECTIONS),
         store=store_name(settings().database_url),
         revision=git_revision(),
     )
-    where = RunFilter(
-        owner=LOCAL_OWNER,
-        kinds=request.kinds,
-        models=request.models,
-        since=request.since,
-        until=request.until,
-    )
+    where = RunFilter(owner=LOCAL_OWNER, **request.which)
     with open_store() as store:
         runs = store.count(where)
         with store.report(where) as reader:
@@ -90,6 +109,19 @@ def _answer(out: Path, data: bytes, runs: int, request: "Request") -> Answer:
     payload = {"out": str(out), "bytes": len(data), "runs": runs, "sections": list(request.sections)}
     text = f"The report on {runs:,} runs is in {out}, {len(data) / 1e6:.1f} MB."
     return Answer(payload, text if runs else f"{text} No run fits; it says so.")
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    """Return statuses between commas.
+
+    Raises:
+        InputError: There is no such status.
+    """
+    found = names(text)
+    unknown = [status for status in found if status not in STATUSES]
+    if unknown:
+        raise InputError(f"There is no status {unknown[0]!r}.", f"They are {', '.join(STATUSES)}.")
+    return found
 
 
 def names(text: str) -> tuple[str, ...]:

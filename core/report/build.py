@@ -7,7 +7,7 @@ from core.report import benchmarks, costs, examples, failures, overview, places,
 from core.report.document import Document, Facts, Section, Text
 from core.report.facts import Reader, Totals
 from core.report.request import SECTIONS, Request
-from core.report.words import many, moment, name
+from core.report.words import many, moment, ms, name
 
 Step = Callable[[str, float], None]
 """Is told what is being done, and the share of all that is done, 0 to 1."""
@@ -58,7 +58,7 @@ def build_report(
 
 
 def _nothing(request: Request) -> Section:
-    narrowed = "the period, models and kinds above" if request.kinds or request.models else "the period above"
+    narrowed = "the period and the filters above" if request.narrowed else "the period above"
     return Section(
         "nothing",
         "Nothing was measured",
@@ -79,9 +79,30 @@ def _facts(request: Request, totals: Totals, made: datetime) -> list[tuple[str, 
         ("Period", f"from {begin} to {end}"),
         ("Models", ", ".join(map(name, request.models)) or "all"),
         ("Kinds of run", ", ".join(map(name, request.kinds)) or "all"),
+        *_filters(request),
         ("Runs", many(totals.runs, "run")),
     ]
     if totals.first is not None and totals.last is not None:
         found.append(("First and last run", f"{moment(totals.first, zone)}, {moment(totals.last, zone)}"))
     found += [("Store", request.store or "not named"), ("App revision", request.revision or "not known")]
+    return found
+
+
+def _filters(request: Request) -> list[tuple[str, str]]:
+    """Return what else leaves runs out; nothing is said of what does not."""
+    lists = (
+        ("Status", request.statuses),
+        ("Outcome", request.outcomes),
+        ("Device", request.devices),
+        ("Tagged any of", request.tags),
+    )
+    found = [(title, ", ".join(map(name, values))) for title, values in lists if values]
+    if request.text.strip():
+        found.append(("Words in prompt, answers or note", name(request.text)))
+    bounds = (("at least", request.min_ms), ("less than", request.max_ms))
+    took = [f"{word} {ms(bound)}" for word, bound in bounds if bound is not None]
+    if took:
+        found.append(("Duration", ", ".join(took)))
+    if request.measured_only:
+        found.append(("Left out", "what a test server answered"))
     return found

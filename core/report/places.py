@@ -111,8 +111,19 @@ def report_command(request: Request) -> str:
     parts = ["python -m core report"]
     for option, time in (("--from", request.since), ("--to", request.until)):
         parts += [f"{option} {time:%Y-%m-%dT%H:%M:%S%z}"] if time is not None else []
-    for option, values in (("--models", request.models), ("--kinds", request.kinds)):
+    for option, values in (
+        ("--models", request.models),
+        ("--kinds", request.kinds),
+        ("--statuses", request.statuses),
+        ("--outcomes", request.outcomes),
+        ("--devices", request.devices),
+        ("--tags", request.tags),
+        ("--words", (request.text,) if request.text.strip() else ()),
+    ):
         parts += [f"{option} {quote(shown(','.join(values), 2_000))}"] if values else []
+    for option, bound in (("--min-ms", request.min_ms), ("--max-ms", request.max_ms)):
+        parts += [f"{option} {bound:.15g}"] if bound is not None else []
+    parts += ["--without-test-server"] if request.measured_only else []
     if len(request.sections) < len(SECTIONS):
         parts.append(f"--sections {','.join(request.sections)}")
     return " ".join([*parts, f"--zone {request.zone}", "--out report.pdf"])

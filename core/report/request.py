@@ -1,8 +1,9 @@
-"""What a report is asked for: period, models, kinds, sections, time zone."""
+"""What a report is asked for: which runs, which sections, in which time zone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import InputError
@@ -24,6 +25,19 @@ MOST_SPANS = 62
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WIDTHS = (1, 2, 3, 7, 14, 28, 91, 365)
 """Days of a span of time."""
+FILTERS = (
+    "kinds",
+    "models",
+    "statuses",
+    "outcomes",
+    "devices",
+    "tags",
+    "text",
+    "min_ms",
+    "max_ms",
+    "measured_only",
+)
+"""Fields of a request that leave runs out, beside its period; a filter of the store names them alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,19 @@ class Request:
     """What the store is called; no address with a password in it."""
     revision: str = ""
     """Of this app."""
+    statuses: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Runs that carry any of these."""
+    text: str = ""
+    """Words that are all in a run's prompt, answers or note."""
+    min_ms: float | None = None
+    """Least duration, inclusive."""
+    max_ms: float | None = None
+    """Greatest duration, exclusive."""
+    measured_only: bool = False
+    """Whether runs that a test server answered are left out."""
 
     def __post_init__(self) -> None:
         if self.since is not None and self.until is not None and self.since >= self.until:
@@ -57,6 +84,16 @@ class Request:
             )
         if not self.sections:
             raise InputError("The report has no section.", f"Choose some of {', '.join(SECTIONS)}.")
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """The fields of a filter of the store that lets through what the report is about."""
+        return {name: getattr(self, name) for name in ("since", "until", *FILTERS)}
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether more than the period leaves runs out."""
+        return any(getattr(self, name) not in ((), "", None, False) for name in FILTERS)
 
 
 def store_name(url: str, *, whole: bool = True) -> str:

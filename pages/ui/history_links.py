@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from db.records import RunFilter
 from pages.ui.history_state import PAGE, bound, change
 from pages.ui.history_view import HistoryView, to_address
+from pages.ui.report_filters import report_address
 from pages.ui.text import plain
 
 LONGEST_NAME = 80
@@ -42,13 +44,21 @@ def address(view: HistoryView) -> str:
     return f"{base}?{words}" if words else base
 
 
-def report_link() -> None:
-    """Draw the way to the report."""
+def report_link(view: HistoryView, behind: RunFilter) -> None:
+    """Draw the way to the report on the runs that are listed.
+
+    Args:
+        behind: Which runs these are.
+    """
     st.page_link(
         "pages/report.py",
         label="Make a report",
         icon=":material/description:",
-        help="A PDF or an HTML file on a period and some models.",
+        help="There are no reports on deleted runs: restore them first."
+        if view.deleted
+        else "A PDF or an HTML file on exactly the runs that are listed here.",
+        disabled=view.deleted,
+        query_params=report_address(behind, view.tz),
     )
 
 

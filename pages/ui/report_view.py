@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import streamlit as st
 
@@ -14,10 +14,19 @@ from core.report.request import SECTIONS, Request, store_name, whole_days
 from core.settings import settings
 from db.records import Facets, RunFilter
 from pages.ui import state
+from pages.ui.report_filters import (
+    HANDED,
+    PAGE,
+    handed_period,
+    more_filters,
+    options,
+    period_words,
+    report_zone,
+    times_zone_note,
+)
 from pages.ui.session import on_private_machine, store, visitor
-from pages.ui.text import browser_zone, local_time, plain
+from pages.ui.text import local_time, plain
 
-PAGE = "report"
 CHOSEN = "Days of my choice"
 PERIODS = {"Last 7 days": 7, "Last 30 days": 30, "Last 90 days": 90, "All time": None, CHOSEN: None}
 PDF, HTML = "PDF", "HTML"
@@ -35,8 +44,7 @@ class Asked:
     @property
     def where(self) -> RunFilter:
         """The runs that it is about: this visitor's own."""
-        of = self.request
-        return RunFilter(owner=visitor(), kinds=of.kinds, models=of.models, since=of.since, until=of.until)
+        return RunFilter(owner=visitor(), **self.request.which)
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,31 @@ class Made:
 def inputs() -> Asked:
     """Draw the choices and return them. They live in the address: a report can be asked for by a link."""
     facets = store().facets(RunFilter(owner=visitor()))
+    zone = report_zone()
     with st.container(border=True):
         period, form = st.columns([3, 1])
         with period:
-            since, until = _period()
+            since, until = _period(zone)
         with form:
             chosen_form = st.segmented_control(
                 "Format", [PDF, HTML], default=PDF, required=True, key=f"{PAGE}_form", bind="query-params"
             )
         left, right = st.columns(2)
         models = left.multiselect(
-            "Models", list(facets.models), placeholder="all", key=f"{PAGE}_model", bind="query-params"
+            "Models",
+            options("model", facets.models),
+            placeholder="all",
+            key=f"{PAGE}_model",
+            bind="query-params",
         )
         kinds = right.multiselect(
-            "Kinds of run", list(facets.kinds), placeholder="all", key=f"{PAGE}_kind", bind="query-params"
+            "Kinds of run",
+            options("kind", facets.kinds),
+            placeholder="all",
+            key=f"{PAGE}_kind",
+            bind="query-params",
         )
+        more = more_filters(facets)
         sections = st.pills(
             "Sections",
             list(SECTIONS),
@@ -78,21 +96,28 @@ def inputs() -> Asked:
     request = Request(
         since,
         until,
-        browser_zone(),
+        zone,
         tuple(kinds),
         tuple(models),
         tuple(key for key in SECTIONS if key in sections),
         store_name(settings().database_url, whole=on_private_machine()),
         git_revision(),
+        **more,
     )
     return Asked(request, str(chosen_form))
 
 
-def _period() -> tuple[datetime | None, datetime | None]:
-    """Draw the choice of days of the visitor's time zone, and return their begin and end."""
-    today = datetime.now(UTC).astimezone(browser_zone()).date()
+def _period(zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+    """Draw the choice of days of a time zone, and return their begin and end."""
+    today = datetime.now(UTC).astimezone(zone).date()
+    handed = handed_period()
+    choices = [*PERIODS, *([HANDED] if handed != (None, None) else [])]
     left, right = st.columns([1, 1], vertical_alignment="bottom")
-    chosen = left.selectbox("Period", list(PERIODS), index=3, key=f"{PAGE}_period", bind="query-params")
+    chosen = left.selectbox("Period", choices, index=3, key=f"{PAGE}_period", bind="query-params")
+    if chosen == HANDED:
+        right.caption(plain(period_words(*handed, zone)))
+        return handed
+    times_zone_note(zone)
     if chosen == CHOSEN:
         days = right.date_input(
             "Days",
@@ -102,9 +127,9 @@ def _period() -> tuple[datetime | None, datetime | None]:
             key=f"{PAGE}_days",
         )
         first, last = _both(days, today)
-        return whole_days(first, last, browser_zone())
+        return whole_days(first, last, zone)
     back = PERIODS[chosen]
-    return whole_days(None if back is None else today - timedelta(days=back - 1), None, browser_zone())
+    return whole_days(None if back is None else today - timedelta(days=back - 1), None, zone)
 
 
 def _both(days: object, today: date) -> tuple[date, date]:
@@ -121,11 +146,11 @@ def totals(asked: Asked) -> Facets:
     if not runs and not store().count(RunFilter(owner=visitor())):
         st.info("Nothing has run yet: there is nothing to report.", icon=":material/summarize:")
     elif not runs:
-        st.info("No run fits this period, these models and kinds.", icon=":material/filter_alt_off:")
+        st.info("No run fits this period and these filters.", icon=":material/filter_alt_off:")
     else:
         first = store().runs(asked.where, limit=1, descending=False)
         last = store().runs(asked.where, limit=1)
-        ends = [local_time(run.time) for run in (*first, *last)]
+        ends = [local_time(run.time, asked.request.zone) for run in (*first, *last)]
         outcomes = ", ".join(f"{n:,} {status}" for status, n in facets.statuses.items())
         span = f" from {plain(' to '.join(ends))}" if len(ends) == 2 else ""
         st.markdown(f"**{runs:,} run{'s' if runs > 1 else ''}**{span}: {outcomes}.")
@@ -186,7 +211,7 @@ def _made(asked: Asked, step: Callable[[str, float], None]) -> bytes:
 
 
 def _file_name(asked: Asked) -> str:
-    day = datetime.now(UTC).astimezone(browser_zone()).strftime("%Y-%m-%d")
+    day = datetime.now(UTC).astimezone(asked.request.zone).strftime("%Y-%m-%d")
     return f"vision-bench-report-{day}.{asked.form.lower()}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from urllib.parse import parse_qs
 
 import pypdf
 import pytest
@@ -68,3 +69,50 @@ def test_days_of_a_persons_choice(visit: Visit, measured: Store) -> None:
     session.selectbox(key="report_period").set_value("Days of my choice").run()
     assert not session.exception
     assert "12 runs" in " ".join(text.value for text in session.markdown)
+
+
+def test_the_history_hands_its_whole_filter_over(visit: Visit, store: Store) -> None:
+    wanted = {"kind": "vlm", "model_id": "a/x, the first", "status": "failed", "error_class": "timeout"}
+    said = {"parameters": {"prompt": "Where is the zebra?"}, "tags": ["a+b & c"], "duration_ms": 50.0}
+    others = [
+        {"model_id": "b/y"},
+        {"kind": "attention"},
+        {"error_class": "blocked"},
+        {"parameters": {"prompt": "Where is the horse?"}},
+        {"tags": []},
+        {"duration_ms": 500.0},
+    ]
+    for changes in ({}, *others):
+        store.record(draft(owner=LOCAL_OWNER, **(wanted | said | changes)))
+    address = {"kind": "vlm", "model": "a/x, the first", "status": "failed", "outcome": "timeout"}
+    address |= {"q": "zebra", "tag": "a+b & c", "period": "day", "tz": "Asia/Seoul", "at_high": "100.0"}
+    history = visit("history", **address)
+    (link,) = [one.proto for one in history.get("page_link") if one.proto.label == "Make a report"]
+    assert not link.disabled
+    handed = {name: values[0] for name, values in parse_qs(link.query_string).items()}
+    session = visit("report", **handed)
+    assert not session.exception and not session.error
+    words = " ".join(text.value for text in [*session.markdown, *session.caption])
+    assert "**1 run**" in words and "Asia/Seoul" in words
+    assert session.selectbox(key="report_period").value == "As in the history"
+    session.segmented_control(key="report_form").set_value("HTML").run()
+    session.button(key="report_make").click().run()
+    document = session.session_state["report_made"].data.decode()
+    assert "a+b &amp; c" in document and "less than 100 ms" in document and "zebra" in document
+    assert "--statuses failed --outcomes timeout" in document
+    session.multiselect(key="report_tag").set_value([]).run()
+    assert "**2 runs**" in " ".join(text.value for text in session.markdown)
+
+
+def test_a_filter_of_what_nobody_ran_stays_and_says_so(visit: Visit, measured: Store) -> None:
+    session = visit("report", report_model="gone/model", report_device="no device", report_from="yesterday")
+    assert session.multiselect(key="report_model").value == ["gone/model"]
+    assert session.multiselect(key="report_device").value == ["no device"]
+    assert "No run fits" in session.info[0].value
+    assert session.selectbox(key="report_period").value == "All time"
+
+
+def test_deleted_runs_make_no_report(visit: Visit, measured: Store) -> None:
+    session = visit("history", deleted="yes")
+    (link,) = [one.proto for one in session.get("page_link") if one.proto.label == "Make a report"]
+    assert link.disabled and "restore them first" in link.help

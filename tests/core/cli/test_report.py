@@ -1,6 +1,9 @@
 """`report` on the command line: files, errors with remedies, this machine's own runs only."""
 
 import json
+import re
+import shlex
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,23 @@ def test_nothing_matches_and_the_file_says_so(capsys: pytest.CaptureFixture[str]
     assert "Nothing was measured" in out.read_text()
 
 
+def test_the_command_in_a_report_makes_it_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with Store.open(settings().database_url) as store:
+        for tags, ms in ((["good ones"], 10.0), (["good ones"], 90.0), (["bad"], 10.0)):
+            store.record(draft(owner=LOCAL_OWNER, tags=tags, duration_ms=ms, note="a zebra's"))
+        store.record(draft(owner=LOCAL_OWNER, tags=["good ones"], note="a horse"))
+    out = tmp_path / "report.html"
+    given = ["--tags", "good ones", "--words", "zebra's", "--min-ms", "5", "--max-ms", "50.5"]
+    given += ["--statuses", "ok", "--devices", "cpu", "--without-test-server", "--zone", "UTC"]
+    code, answer = run(capsys, "--out", str(out), *given)
+    assert (code, answer["runs"]) == (0, 1)
+    (command,) = re.findall(r"python -m core report .*", unescape(out.read_text()))
+    words = shlex.split(command.partition("<")[0])[4:]
+    assert words[words.index("--words") + 1] == "zebra's"
+    code, answer = run(capsys, *words[: words.index("--out")], "--out", str(tmp_path / "again.pdf"))
+    assert (code, answer["runs"]) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -52,6 +72,7 @@ def test_nothing_matches_and_the_file_says_so(capsys: pytest.CaptureFixture[str]
         (["--out", "r.pdf", "--from", "2026-02-01", "--to", "2026-01-01"], "ends before it begins"),
         (["--out", "r.pdf", "--sections", "all"], "no section 'all'"),
         (["--out", "r.pdf", "--zone", "Mars/Olympus"], "no time zone"),
+        (["--out", "r.pdf", "--statuses", "ok,well"], "no status 'well'"),
         (["--out", "/proc/none/r.html"], "cannot be written"),
     ],
 )

@@ -31,13 +31,7 @@ def report(store: Store) -> Reported:
     def make(**more: Any) -> Document:
         given: dict[str, Any] = {"since": None, "until": None, "zone": SEOUL} | more
         request = Request(**given, store="SQLite file test", revision="abc123")
-        where = RunFilter(
-            owner="ada",
-            kinds=request.kinds,
-            models=request.models,
-            since=request.since,
-            until=request.until,
-        )
+        where = RunFilter(owner="ada", **request.which)
         with store.report(where) as reader:
             return build_report(reader, request, now=NOW)
 

@@ -36,7 +36,7 @@ def section(document: Document, key: str, kind: type) -> list:  # type: ignore[t
 def test_no_runs_are_said_plainly(report: Reported) -> None:
     document = report(models=("vit",))
     assert [part.key for part in document.sections] == ["nothing"]
-    assert "No run fits the period, models and kinds above" in texts(document)
+    assert "No run fits the period and the filters above" in texts(document)
     assert dict(document.facts.pairs)["Runs"] == "0 runs"
 
 
