@@ -1,7 +1,6 @@
-"""What samples say, and how sure that is: percentiles, noise, and intervals of 95 %.
+"""What samples say, and how sure that is: percentiles, noise, and intervals of 95 % (`core.intervals`).
 
-A percentile's interval is that of order statistics, which assumes nothing but independent samples (David and
-Nagaraja, Order Statistics, 7.1). How many samples a percentile needs before it is worth showing follows
+How many samples a percentile needs before it is worth showing follows
 MLPerf's early stopping: 11, 64 and 662 for p50, p90 and p99.
 """
 
@@ -13,8 +12,8 @@ from enum import StrEnum
 import numpy as np
 
 from core.enough import ENOUGH
+from core.intervals import MISSES, rank_bounds, wilson_bounds
 
-CONFIDENCE = 0.95
 NEEDED = {percentile / 100: samples for percentile, samples in ENOUGH.items()}
 """Samples that each percentile needs."""
 NOISY, VERY_NOISY = 0.10, 0.25
@@ -110,7 +109,7 @@ def quantile(ordered: np.ndarray, share: float) -> Quantile:
     """
     n = len(ordered)
     value = float(np.median(ordered)) if share == 0.5 else float(ordered[math.ceil(share * n) - 1])
-    lower, upper = _ranks(n, share)
+    lower, upper = rank_bounds(n, share)
     return Quantile(
         value,
         float(ordered[lower - 1]) if lower >= 1 else None,
@@ -120,28 +119,13 @@ def quantile(ordered: np.ndarray, share: float) -> Quantile:
     )
 
 
-def _ranks(n: int, share: float) -> tuple[int, int]:
-    """Return the ranks, from 1, of the interval's ends; 0 and n + 1 where there is none."""
-    from scipy.stats import binom
-
-    tail = (1 - CONFIDENCE) / 2
-    lower = int(binom.ppf(tail, n, share))
-    upper = int(binom.ppf(1 - tail, n, share)) + 1
-    return lower, upper
-
-
 def wilson(right: int, n: int) -> Interval:
-    """Return a share with Wilson's interval (Journal of the American Statistical Association 22, 1927).
+    """Return a share with Wilson's interval.
 
     Raises:
         ValueError: It is no share of anything.
     """
-    from scipy.stats import binomtest
-
-    if not 0 <= right <= n or n == 0:
-        raise ValueError(f"{right} of {n} is no share")
-    found = binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(right / n, float(found.low), float(found.high), n)
+    return Interval(right / max(n, 1), *wilson_bounds(right, n), n)
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Interval:
@@ -157,6 +141,5 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Interval:
         return Interval(float(numbers[0]), None, None, 1)
     random, n = np.random.default_rng(seed), len(numbers)
     means = [numbers[random.integers(0, n, n)].mean() for _ in range(ROUNDS)]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(means, [MISSES / 2, 1 - MISSES / 2])
     return Interval(float(numbers.mean()), float(low), float(high), len(numbers))

@@ -1,21 +1,17 @@
-"""Intervals: of percentiles by ranks, of shares, of means, of ratios of medians.
+"""Intervals: of percentiles by ranks and of shares (`core.intervals`), of means, of ratios of medians.
 
-A percentile's interval is a pair of ranks of the sorted values: how many of n values lie below the true
-percentile is binomial, whatever the values' distribution is, so it holds at least as often as it says
-(Conover, "Practical Nonparametric Statistics", section 3.2). A share's interval is Wilson's (JASA 22, 1927).
 The interval of a ratio of medians is recovered from the two medians' own (Zou and Donner, Statistics in
 Medicine 27, 2008), on logarithms.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from core.enough import ENOUGH
+from core.intervals import MISSES, rank_bounds, wilson_bounds
 
-LEVEL = 0.95
 MOST_ARMS = 6
 """Most models that are compared with each other at once."""
 FAMILIES = tuple(k * (k - 1) // 2 for k in range(2, MOST_ARMS + 1))
@@ -33,23 +29,14 @@ class Estimate:
 
 
 def miss(family: int = 1) -> float:
-    """Return how often an interval may miss, so that all of a family's hold together with `LEVEL`."""
-    return (1 - LEVEL) / family
+    """Return how often an interval may miss, so that all of a family's hold together in 95 % of cases."""
+    return MISSES / family
 
 
-@lru_cache(maxsize=4096)
-def rank_bounds(n: int, percentile: int, misses: float) -> tuple[int, int] | None:
-    """Return the ranks, from 1, between which a percentile lies; None where n values leave it open."""
-    share = percentile / 100
-    low, high = binomial_quantile(misses / 2, n, share), binomial_quantile(1 - misses / 2, n, share) + 1
+def both_ranks(n: int, percentile: int, misses: float) -> tuple[int, int] | None:
+    """Return the ranks, from 1, between which a percentile lies; None where n values leave an end open."""
+    low, high = rank_bounds(n, percentile / 100, misses)
     return (low, high) if low >= 1 and high <= n else None
-
-
-def binomial_quantile(at_least: float, n: int, share: float) -> int:
-    """Return the fewest hits of n that are not exceeded with a probability of `at_least`."""
-    from scipy.special import bdtr  # scipy.stats would take seconds to load
-
-    return bisect_left(range(n + 1), at_least, key=lambda hits: float(bdtr(hits, n, share)))
 
 
 def middle_ranks(n: int, percentile: int) -> tuple[int, ...]:
@@ -63,8 +50,8 @@ def middle_ranks(n: int, percentile: int) -> tuple[int, ...]:
 def wanted_ranks(n: int) -> frozenset[int]:
     """Return the ranks that `percentile_of` looks at."""
     found = {rank for percentile in ENOUGH for rank in middle_ranks(n, percentile)}
-    bounds = [rank_bounds(n, percentile, miss()) for percentile in ENOUGH]
-    bounds += [rank_bounds(n, 50, miss(family)) for family in FAMILIES]
+    bounds = [both_ranks(n, percentile, miss()) for percentile in ENOUGH]
+    bounds += [both_ranks(n, 50, miss(family)) for family in FAMILIES]
     return frozenset(found.union(*(pair for pair in bounds if pair is not None)))
 
 
@@ -72,16 +59,9 @@ def percentile_of(at: Mapping[int, float], n: int, percentile: int, family: int 
     """Return a percentile by the values at `wanted_ranks`."""
     ranks = middle_ranks(n, percentile)
     value = sum(at[rank] for rank in ranks) / len(ranks)
-    bounds = rank_bounds(n, percentile, miss(family))
+    bounds = both_ranks(n, percentile, miss(family))
     low, high = (None, None) if bounds is None else (at[bounds[0]], at[bounds[1]])
     return Estimate(value, low, high, n)
-
-
-def normal_quantile(misses: float) -> float:
-    """Return how many standard deviations a two-sided interval reaches."""
-    from scipy.special import ndtri
-
-    return float(ndtri(1 - misses / 2))
 
 
 def share_of(hits: int, n: int) -> Estimate:
@@ -90,13 +70,7 @@ def share_of(hits: int, n: int) -> Estimate:
     Raises:
         ValueError: There is nothing to take a share of.
     """
-    if not 0 <= hits <= n or n == 0:
-        raise ValueError(f"{hits} of {n} is no share")
-    z = normal_quantile(miss())
-    middle = (hits + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * math.sqrt(hits * (n - hits) / n + z * z / 4)
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    return Estimate(hits / n, low, 1.0 if hits == n else min(1.0, middle + half), n)
+    return Estimate(hits / max(n, 1), *wilson_bounds(hits, n), n)
 
 
 def mean_of(mean: float, variance: float, n: int, family: int = 1) -> Estimate:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from core.enough import ENOUGH
+from core.intervals import normal_quantile
 from core.report.facts import Benchmark, Pair, Timing
 from core.report.intervals import (
     FAMILIES,
@@ -19,7 +20,6 @@ from core.report.intervals import (
     Estimate,
     mean_of,
     miss,
-    normal_quantile,
     percentile_of,
     ratio_of,
 )

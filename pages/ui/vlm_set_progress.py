@@ -13,6 +13,7 @@ from core.errors import VisionBenchError
 from core.vlm.prices import price_table
 from core.vlm.setrun.charging import CHARGED
 from core.vlm.setrun.estimate import is_free, price_of
+from core.vlm.setrun.lost import LOST
 from core.vlm.setrun.progress import ENDED, Phase, Progress
 from db.errors import StoreError
 from db.records import RunRecord
@@ -26,7 +27,6 @@ from pages.ui.vlm_set_words import duration, money, spent
 if TYPE_CHECKING:
     from core.vlm.setrun.live import LiveRun
 
-LOST = "lost_usd"
 EVERY_S, ELSEWHERE_S = 1.0, 3.0
 
 
