@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from core.charts.history_shared import GREY, LEGEND_PX, MOST_MODELS, framed, name_of
 from core.charts.theme import CATEGORIES
+from core.intervals import wilson_bounds
 
 OK, RUNNING = "ok", "running"
 OTHERS = "other failures"
@@ -14,7 +15,6 @@ MOST_CLASSES = 7
 """Most classes of failure with a colour of their own."""
 COLOURS = tuple(CATEGORIES[i] for i in (4, 1, 3, 5, 6, 0))
 """Of classes of failure; green is left to success, grey to what is not over."""
-Z_95 = 1.959964
 
 
 class Counted(Protocol):
@@ -50,16 +50,6 @@ class OutcomesInfo(NamedTuple):
     """Success first, then the most frequent failures; what still runs last."""
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return the bounds of a share with 95 of 100 confidence (Wilson 1927), 0 and 1 for no trial."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, Z_95 * Z_95
-    middle, scale = share + z2 / (2 * n), 1 + z2 / n
-    half = Z_95 * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
-    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
-
-
 def outcomes_info(rows: Sequence[Counted]) -> OutcomesInfo:
     """Count outcomes by model."""
     by_model: dict[str, dict[str, int]] = {}
@@ -76,7 +66,11 @@ def outcomes_info(rows: Sequence[Counted]) -> OutcomesInfo:
 def _model(model: str, counts: Mapping[str, int]) -> ModelOutcomes:
     runs = sum(counts.values())
     ended = runs - counts.get(RUNNING, 0)
-    return ModelOutcomes(model, runs, ended, dict(counts), *wilson(counts.get(OK, 0), ended))
+    return ModelOutcomes(model, runs, ended, dict(counts), *_bounds(counts.get(OK, 0), ended))
+
+
+def _bounds(successes: int, ended: int) -> tuple[float, float]:
+    return wilson_bounds(successes, ended) if ended else (0.0, 1.0)
 
 
 def outcomes_table(info: OutcomesInfo) -> list[dict[str, object]]:
@@ -101,7 +95,7 @@ def outcomes_figure(info: OutcomesInfo, titles: Mapping[str, str]) -> go.Figure:
         titles: Outcome to its words; one that is not there is its own title.
     """
     drawn, failures = info.models[:MOST_MODELS], [c for c in info.classes if c not in (OK, RUNNING)]
-    own = failures if len(failures) <= MOST_CLASSES - 1 else failures[: MOST_CLASSES - 2]
+    own = own_classes(failures)
     figure = go.Figure()
     for name, colour in ((OK, CATEGORIES[2]), *zip(own, COLOURS, strict=False)):
         _add_class(figure, drawn, [name], titles.get(name, name), colour)
@@ -120,6 +114,11 @@ def outcomes_figure(info: OutcomesInfo, titles: Mapping[str, str]) -> go.Figure:
     figure.update_xaxes(title="share of the runs", tickformat=".0%", range=[0, 1], dtick=0.25)
     height = 90 + LEGEND_PX * len(figure.data) + 52 * len(drawn)
     return framed(figure, height, barmode="stack", bargap=0.55, showlegend=True)
+
+
+def own_classes(failures: Sequence[str]) -> Sequence[str]:
+    """Return the classes of failure that have a colour of their own: all, or the most frequent ones."""
+    return failures if len(failures) <= MOST_CLASSES - 1 else failures[: MOST_CLASSES - 2]
 
 
 def _said(one: ModelOutcomes) -> str:

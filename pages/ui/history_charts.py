@@ -31,6 +31,7 @@ TITLES = {
     "pareto": "Quality against speed",
     "cost": "Cost",
     "outcomes": "Reliability",
+    "failures": "Failures over time",
     "calendar": "Calendar",
 }
 QUESTIONS = {
@@ -44,6 +45,8 @@ QUESTIONS = {
     "those on this machine, are not in it.",
     "outcomes": "Which models fail, how often, and in which way? The range in brackets holds the true share "
     "in 95 of 100 cases: few runs say little.",
+    "failures": "When did runs fail, and in which way? The share of the runs that ended in each span of time; "
+    "of few runs a single failure is a large share, so point at a bar to read how many there were.",
     "calendar": "On which days did something run? Days are those of the time zone {zone}.",
 }
 FEW_CHANGES = 3
@@ -232,6 +235,24 @@ def _outcomes(view: HistoryView, where: RunFilter) -> Shown | None:
     )
 
 
+def _failures(view: HistoryView, where: RunFilter) -> Shown | None:
+    from core.charts.history_failures import failures_figure, failures_info, failures_table
+
+    bucket = _bucket(view, where)
+    rows = store().outcomes_over_time(where, bucket) if bucket else ()  # type: ignore[arg-type]
+    info = failures_info(rows, str(bucket), zone(view))
+    if not info.classes:
+        nothing("No run of this selection failed." if info.buckets else "No run of this selection ended.")
+        return None
+    titles = {name: outcome_words(name) for name in info.classes}
+    return Shown(failures_figure(info, titles), failures_table(info), _in_span)
+
+
+def _in_span(told: list[Any]) -> Point:
+    found = _in_bucket(["", *told[1:]])
+    return replace(found, outcome=str(told[0]))
+
+
 def _calendar(view: HistoryView, where: RunFilter) -> Shown | None:
     from core.charts.history_calendar import calendar_figure, calendar_info, calendar_table
 
@@ -255,5 +276,6 @@ DRAW: dict[str, Callable[[HistoryView, RunFilter], Shown | None]] = {
     "pareto": quality_chart,
     "cost": _cost,
     "outcomes": _outcomes,
+    "failures": _failures,
     "calendar": _calendar,
 }

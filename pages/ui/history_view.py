@@ -18,7 +18,7 @@ PERIODS: dict[str, timedelta | None] = {
 """Name in the address to how far back it reaches."""
 DATES = "dates"
 """The period that two days bound."""
-CHARTS = ("latency", "spread", "pareto", "cost", "outcomes", "calendar")
+CHARTS = ("latency", "spread", "pareto", "cost", "outcomes", "failures", "calendar")
 WIDTHS = ("hour", "day", "week")
 SORTS = ("time", "kind", "model", "status", "duration", "device")
 LISTS = ("kind", "model", "status", "outcome", "device", "tag", "compare")

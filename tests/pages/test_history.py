@@ -134,8 +134,11 @@ def test_each_chart_has_a_question_and_its_numbers_and_only_it_is_drawn(visit: V
         store.record(
             draft(model, kind="vlm", metrics=[Metric("score_f1", score), Metric("cost_usd", 0.25, "USD")])
         )
-    session = visit("history")
+    for seconds in (1.0, 2.0):
+        store.record(draft("c/z", status="failed", error_class="timeout", duration_ms=seconds * 1000))
+    session = visit("history", kind="vlm")
     for chart in CHARTS:
+        session.query_params["kind"] = "attention" if chart == "failures" else "vlm"
         session.query_params["chart"] = chart
         session.session_state[f"history_{chart}_numbers"] = True
         session.run()
@@ -143,13 +146,14 @@ def test_each_chart_has_a_question_and_its_numbers_and_only_it_is_drawn(visit: V
         assert len(figures(session)) == 1
         assert any("?" in text.value for text in session.markdown)
         table = next(frame.value for frame in session.dataframe if "id" not in frame.value)
-        assert len(table) == (1 if chart == "calendar" else 2), chart
+        assert len(table) == (1 if chart in ("calendar", "failures") else 2), chart
 
 
 def test_a_chart_without_numbers_says_so(visit: Visit, runs: list[str]) -> None:
     session = visit("history")
-    for chart in ("pareto", "cost"):
+    for chart in ("pareto", "cost", "failures"):
         session.query_params["chart"] = chart
+        session.query_params["status"] = "ok"
         session.run()
         assert not session.exception
         assert not figures(session)

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from core.charts.history_calendar import calendar_figure, calendar_info, calendar_table, week_of
 from core.charts.history_cost import OTHERS, cost_figure, cost_info, cost_table
+from core.charts.history_failures import failures_figure, failures_info, failures_table
 from core.charts.history_latency import (
     changes_table,
     latency_figure,
@@ -22,7 +22,7 @@ from core.charts.history_latency import (
     latency_table,
     shown_signs,
 )
-from core.charts.history_outcomes import outcomes_figure, outcomes_info, outcomes_table, wilson
+from core.charts.history_outcomes import outcomes_figure, outcomes_info, outcomes_table
 from core.charts.history_pareto import pareto_figure, pareto_info, pareto_table
 from core.charts.history_shared import MOST_MODELS, marks, name_of, shown_time, ticks
 from core.charts.history_spread import spread_figure, spread_info, spread_table
@@ -242,10 +242,9 @@ class Ended:
 
 
 class TestOutcomes:
-    @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (3, 7), (50, 100), (9_999, 10_000)])
-    def test_bounds_are_wilson_s(self, successes: int, n: int) -> None:
-        other = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-        assert wilson(successes, n) == pytest.approx((other.low, other.high), abs=1e-6)
+    def test_where_none_ended_nothing_is_known(self) -> None:
+        (one,) = outcomes_info([Ended("a", "running", 4)]).models
+        assert (one.ended, one.low, one.high) == (0, 0.0, 1.0)
 
     def test_shares_are_of_the_runs_that_ended(self) -> None:
         info = outcomes_info([Ended("a", "ok", 3), Ended("a", "timeout", 1), Ended("a", "running", 4)])
@@ -263,6 +262,53 @@ class TestOutcomes:
         assert sum(trace.x[0] for trace in figure.data) == pytest.approx(1.0)
         assert told(figure, "Succeeded")[0][:3] == ["a", "ok", 50]
         assert told(figure, "other failures")[0][1] == ""
+
+
+@dataclass(frozen=True)
+class EndedThen:
+    time: datetime
+    outcome: str
+    count: int
+
+
+class TestFailures:
+    DAY, NEXT = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 3, 30, tzinfo=UTC)
+
+    def test_shares_are_of_the_runs_that_ended_in_each_day(self) -> None:
+        rows = [
+            EndedThen(self.NEXT, "timeout", 1),
+            EndedThen(self.DAY, "ok", 3),
+            EndedThen(self.DAY, "blocked", 2),
+            EndedThen(self.DAY, "timeout", 5),
+            EndedThen(self.NEXT, "running", 7),
+        ]
+        info = failures_info(rows, "day", UTC)
+        assert info.classes == ["timeout", "blocked"]
+        first, second = failures_table(info)
+        assert (first["time"], first["runs that ended"], first["share that failed"]) == (
+            "2026-03-29",
+            10,
+            0.7,
+        )
+        assert (first["timeout"], first["blocked"]) == (5, 2)
+        assert (second["runs that ended"], second["share that failed"], second["blocked"]) == (1, 1.0, 0)
+        timeouts, blocked = failures_figure(info, {"timeout": "Too late"}).data
+        assert (timeouts.name, list(timeouts.y), list(blocked.y)) == ("Too late", [0.5, 1.0], [0.2, 0.0])
+        assert list(timeouts.customdata[0]) == [
+            "timeout",
+            *(time.isoformat() for time in (self.DAY, self.NEXT)),
+            *("2026-03-29", 5, 10),
+        ]
+
+    def test_rare_classes_share_a_bar_whose_click_narrows_time_only(self) -> None:
+        rows = [EndedThen(self.DAY, f"class {i}", 20 - i) for i in range(9)]
+        *own, others = failures_figure(failures_info(rows, "day", UTC), {}).data
+        assert [trace.name for trace in own] == [f"class {i}" for i in range(5)]
+        assert (others.name, others.customdata[0][0], others.customdata[0][4]) == ("other failures", "", 54)
+
+    def test_where_nothing_failed_there_is_no_class(self) -> None:
+        info = failures_info([EndedThen(self.DAY, "ok", 3), EndedThen(self.DAY, "running", 1)], "day", UTC)
+        assert info.classes == [] and [one.ended for one in info.buckets] == [3]
 
 
 @dataclass(frozen=True)
