@@ -94,7 +94,7 @@ def test_what_this_app_runs_is_known_to_it_for_that_task() -> None:
             try:
                 known = resolve(entry.runs, wanted).tasks
             except InputError as error:
-                known = (error.problem,)
+                known = (str(error),)
             if wanted not in known:
                 wrong[entry.id, task] = known
     assert wrong == {}
