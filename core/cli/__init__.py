@@ -20,6 +20,7 @@ from core.cli import (
     bench,
     features,
     models,
+    recommend,
     report,
     scenes,
     search,
@@ -64,6 +65,7 @@ app.command("ask")(ask.ask_models)
 app.command("vlm-models")(ask.list_vlms)
 app.command("vlm-run")(vlm_run.run_data_set)
 app.command("bench")(bench.benchmark_models)
+app.command("recommend")(recommend.recommend_models)
 app.command("report")(report.write_report)
 app.command("sweep")(sweep.sweep_models)
 app.add_typer(train.app, name="train")

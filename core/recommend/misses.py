@@ -1,0 +1,97 @@
+"""What did not fit, by which constraint, and what would have to be relaxed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.recommend.candidates import Candidate
+from core.recommend.checks import Check
+
+RELAXING = {
+    "latency": "allow {value:.3g} ms instead of {limit:.3g} ms",
+    "accuracy": "take an accuracy of {value:.4g} instead of {limit:.4g}",
+    "memory": "give it {value:.4g} MB of memory instead of {limit:.4g} MB",
+    "weights": "allow {value:.4g} MB of weights instead of {limit:.4g} MB",
+    "cost": "pay ${value:.4g} for 1,000 pictures instead of ${limit:.4g}",
+    "licence": "allow licences that exclude commercial use",
+    "access": "allow the other way to run a model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A model that does not fit, with every constraint that it misses."""
+
+    candidate: Candidate
+    missed: tuple[Check, ...]
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it misses none that is known: a figure is missing."""
+        return all(one.unknown for one in self.missed)
+
+    @property
+    def constraint(self) -> str:
+        """The first constraint that it misses; one that is known comes first."""
+        return min(self.missed, key=lambda one: one.unknown).constraint
+
+    @property
+    def sentence(self) -> str:
+        """Why it is out."""
+        text = "; ".join(one.sentence for one in self.missed)
+        return f"{text[:1].upper()}{text[1:]}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "model": self.candidate.entry.id,
+            "constraint": self.constraint,
+            "unknown": self.unknown,
+            "why": self.sentence,
+            "missed": [one.to_json() for one in self.missed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NearestMiss:
+    """The model for which the least would have to be relaxed, and what."""
+
+    candidate: Candidate
+    relax: tuple[str, ...]
+    """Each a clause, such as `allow 14 ms instead of 10 ms`."""
+
+    @property
+    def sentence(self) -> str:
+        """What to do to have it fit."""
+        return f"{self.candidate.entry.title} would fit: {' and '.join(self.relax)}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "model": self.candidate.entry.id,
+            "relax": list(self.relax),
+            "why": self.sentence,
+            "figures": {n: f and f.to_json() for n, f in self.candidate.figures().items()},
+        }
+
+
+def nearest_miss(excluded: Sequence[Excluded]) -> NearestMiss | None:
+    """Return the model that misses the fewest constraints, and of these the one that misses least.
+
+    Those with a missing figure are left out: nobody knows what they would take. A licence or a way to run
+    counts as more than any number.
+    """
+    known = [one for one in excluded if not any(check.unknown for check in one.missed)]
+    if not known:
+        return None
+    best = min(known, key=_distance)
+    return NearestMiss(best.candidate, tuple(_relax(check) for check in best.missed))
+
+
+def _distance(one: Excluded) -> tuple[int, int, float, str]:
+    kinds = sum(check.value is None for check in one.missed)
+    return len(one.missed), kinds, max(check.gap for check in one.missed), one.candidate.entry.id
+
+
+def _relax(check: Check) -> str:
+    return RELAXING[check.constraint].format(value=check.value, limit=check.limit)
