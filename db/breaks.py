@@ -3,17 +3,17 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from sqlalchemy import BigInteger, Connection, Integer, Select, column, func, select, type_coerce, values
 
-from db.days import days_of, in_days, number_of, time_of
-from db.filters import conditions, is_by_series
+from db.days import cells_of, in_days, number_of, numbers_at, time_of
+from db.filters import conditions
 from db.history_records import MOST_BREAKS, Break, Bucket, RunFilter
-from db.models import EPOCH, MILLISECOND, Cell, Environment, Run, Series, TagCell
-from db.rows import clean_text
+from db.models import EPOCH, MILLISECOND, Environment, Run, Series, milliseconds
+from db.sketch import Counts
 from db.timelines import sources
 
 What = Literal["device", "versions", "revision"]
@@ -30,13 +30,18 @@ class _Facts(NamedTuple):
     revision: str
 
 
-def breaks_of(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[Break, ...]:
+def breaks_of(
+    connection: Connection, where: RunFilter, bucket: Bucket, known: Counts | None = None
+) -> tuple[Break, ...]:
     """Return the breaks of the series of each model, in order of time; the newest where there are many.
 
     A value breaks the line in the bucket in which it comes up, if the bucket before with any runs of the
     model did not have it. So two devices that are used by turns are no breaks.
+
+    Args:
+        known: `bucket << 32 | series` of which there are runs, where that is known.
     """
-    present = _present(connection, where, bucket)
+    present = _present(connection, where, bucket) if known is None else _unpacked(known, where, bucket)
     facts = _facts(connection, {series_id for by_bucket in present.values() for series_id in by_bucket})
     by_model: dict[str, list[tuple[int, set[int]]]] = defaultdict(list)
     for number in sorted(present):
@@ -58,17 +63,12 @@ Change = tuple[int, str, What, set[str], set[str], list[int]]
 
 def _present(connection: Connection, where: RunFilter, bucket: Bucket) -> dict[int, set[int]]:
     """Return which series have runs in each bucket."""
-    cell: type[Cell] | type[TagCell] = TagCell if where.tags else Cell
-    if bucket != "hour" and is_by_series(replace(where, tags=())):
-        days, rest = days_of(where)
-    else:
-        days, rest = sources(connection, where, bucket)
+    days, rest = sources(connection, where, bucket)
     found: dict[int, set[int]] = defaultdict(set)
     if days is not None:
+        cell = cells_of(where)
         number = number_of(bucket, cell.day)
         statement = select(number, cell.series_id).where(*in_days(cell, days, where)).distinct()
-        if where.tags:
-            statement = statement.where(TagCell.tag.in_([clean_text(tag) for tag in where.tags]))
         for at, series_id in connection.execute(statement):
             found[at].add(series_id)
     for some in rest:
@@ -77,6 +77,14 @@ def _present(connection: Connection, where: RunFilter, bucket: Bucket) -> dict[i
         )
         for at, series_id in connection.execute(runs):
             found[at].add(series_id)
+    return found
+
+
+def _unpacked(known: Counts, where: RunFilter, bucket: Bucket) -> dict[int, set[int]]:
+    first = 0 if where.since is None else int(numbers_at(bucket, np.array([milliseconds(where.since)]))[0])
+    found: dict[int, set[int]] = defaultdict(set)
+    for pair in np.unique(known[known >> 32 >= first]).tolist():
+        found[pair >> 32].add(pair & 0xFFFFFFFF)
     return found
 
 

@@ -5,52 +5,72 @@ transaction that its caller holds. Cells are taken in order of series and day, s
 PostgreSQL never wait for each other.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Delete,
     Insert,
     Select,
+    Update,
     bindparam,
     delete,
-    func,
     select,
     type_coerce,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.models import EPOCH, Base, Cell, Environment, Metric, MetricCell, Run, RunTag, Series, TagCell
+from db.models import (
+    EPOCH,
+    Base,
+    Cell,
+    Environment,
+    Metric,
+    MetricCell,
+    Run,
+    RunTag,
+    Series,
+    TagCell,
+    TagMetricCell,
+)
 from db.rows import Row
 from db.series import series_row
-from db.sketch import changed
+from db.sketch import bin_of, changed
 
 DAY_MS = 86_400_000
 CHUNK = 1_000
-DAY = type_coerce(Run.time, BigInteger) // DAY_MS
+
+QUARTER_MS = 900_000
+DAY_LONG, QUARTER = timedelta(days=1), timedelta(minutes=15)
 
 FIND_SERIES = select(Series.id).where(Series.digest == bindparam("digest"))
-FIND_CELL = (
-    select(Cell.n, Cell.sketch)
-    .where(Cell.series_id == bindparam("series_id"), Cell.day == bindparam("day"))
-    .with_for_update()
-)
+Counted = type[Cell] | type[TagCell]
+Summed = type[MetricCell] | type[TagMetricCell]
 
 
 @dataclass(slots=True)
 class Change:
-    """What becomes of a cell."""
+    """What becomes of a cell: how many runs, bins of durations and quarters of an hour come and go."""
 
     n: int = 0
-    more: list[float] = field(default_factory=list)
-    less: list[float] = field(default_factory=list)
+    bins: Counter[int] = field(default_factory=Counter)
+    quarters: Counter[int] = field(default_factory=Counter)
+
+    def add(self, quarter: int, number: int | None, sign: int) -> None:
+        """Add a run, or take it away with the sign -1; `number` is the bin of its duration."""
+        self.n += sign
+        self.quarters[quarter] += sign
+        if number is not None:
+            self.bins[number] += sign
 
 
 def upsert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
@@ -62,30 +82,37 @@ def _insert(dialect: str, table: type[Base]) -> sqlite.Insert | postgresql.Inser
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-@cache
-def _new_cell(dialect: str) -> Insert:
-    return _insert(dialect, Cell).on_conflict_do_nothing()
+class _Statements(NamedTuple):
+    """What finds and changes a cell, by its key."""
+
+    find: Select[int, bytes, bytes]
+    change: Update
+    drop: Delete
 
 
 @cache
-def _add_metric(dialect: str) -> Insert:
-    statement = _insert(dialect, MetricCell)
-    new = statement.excluded
-    sums = {name: MetricCell.__table__.c[name] + new[name] for name in ("n", "total", "squares")}
-    keys = ["name", "series_id", "day"]
+def _statements(table: Counted) -> _Statements:
+    this = [column == bindparam(f"this_{column.name}") for column in table.__table__.primary_key]
+    new: Row = {name: bindparam(f"new_{name}") for name in ("n", "sketch", "quarters")}
+    return _Statements(
+        select(table.n, table.sketch, table.quarters).where(*this).with_for_update(),
+        update(table).where(*this).values(**new),
+        delete(table).where(*this),
+    )
+
+
+@cache
+def _new_cell(dialect: str, table: Counted) -> Insert:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@cache
+def _add_metric(dialect: str, table: Summed) -> Insert:
+    statement = _insert(dialect, table)
+    new, there = statement.excluded, table.__table__.c
+    sums = {name: there[name] + new[name] for name in ("n", "total", "squares")}
+    keys = [column.name for column in table.__table__.primary_key]
     return statement.on_conflict_do_update(index_elements=keys, set_=sums | {"unit": new.unit})
-
-
-@cache
-def _add_tag(dialect: str) -> Insert:
-    statement = _insert(dialect, TagCell)
-    n = TagCell.__table__.c.n + statement.excluded.n
-    return statement.on_conflict_do_update(index_elements=["tag", "series_id", "day"], set_={"n": n})
-
-
-THIS_CELL = (Cell.series_id == bindparam("this_series"), Cell.day == bindparam("this_day"))
-CHANGE_CELL = update(Cell).where(*THIS_CELL).values(n=bindparam("new_n"), sketch=bindparam("new_sketch"))
-DROP_CELL = delete(Cell).where(*THIS_CELL)
 
 
 def find_or_insert_series(connection: Connection, row: Row) -> int:
@@ -99,13 +126,22 @@ def find_or_insert_series(connection: Connection, row: Row) -> int:
 
 def count_new(connection: Connection, run: Row, metrics: Sequence[Row], tags: Sequence[Row]) -> None:
     """Count a run that was just inserted; its row has `series_id`."""
-    key = {"series_id": run["series_id"], "day": (run["time"] - EPOCH) // timedelta(days=1)}
-    timed = run["status"] == "ok" and run["duration_ms"] is not None
-    _change_cell(connection, key, Change(1, [run["duration_ms"]] if timed else []))
-    if run["status"] != "running":
-        sums = [key | _sums(metric, 1) for metric in metrics if metric["step"] is None]
-        _add_metrics(connection, sorted(sums, key=lambda row: row["name"]))
-    _add_tags(connection, [key | {"tag": tag, "n": 1} for tag in sorted(row["tag"] for row in tags)])
+    since = run["time"] - EPOCH
+    key = {"series_id": run["series_id"], "day": since // DAY_LONG}
+    change = Change()
+    change.add(since % DAY_LONG // QUARTER, _bin(run["status"], run["duration_ms"]), 1)
+    names = sorted(row["tag"] for row in tags)
+    _change_cell(connection, Cell, key, change)
+    sums = [] if run["status"] == "running" else [_sums(row, 1) for row in metrics if row["step"] is None]
+    sums.sort(key=lambda row: row["name"])
+    _add_metrics(connection, MetricCell, [key | row for row in sums])
+    for tag in names:
+        _change_cell(connection, TagCell, {"tag": tag} | key, change)
+    _add_metrics(connection, TagMetricCell, [{"tag": tag} | key | row for tag in names for row in sums])
+
+
+def _bin(status: str, ms: float | None) -> int | None:
+    return None if status != "ok" or ms is None else bin_of(ms)
 
 
 def _sums(metric: Row, sign: int) -> Row:
@@ -123,91 +159,116 @@ MOST = 1e300
 """A number beyond it is not summed up, and no square is taken for more: so all sums are finite."""
 
 
-def _change_cell(connection: Connection, key: Row, change: Change) -> None:
-    found = connection.execute(FIND_CELL, key).one_or_none()
+def _change_cell(connection: Connection, table: Counted, key: Row, change: Change) -> None:
+    statements = _statements(table)
+    this = {f"this_{name}": value for name, value in key.items()}
+    found = connection.execute(statements.find, this).one_or_none()
     if found is None:
-        row = key | {"n": change.n, "sketch": changed(b"", change.more)}
-        if connection.execute(_new_cell(connection.dialect.name), row).rowcount:
+        new = {"sketch": changed(b"", change.bins), "quarters": changed(b"", change.quarters)}
+        row = key | {"n": change.n} | new
+        if connection.execute(_new_cell(connection.dialect.name, table), row).rowcount:
             return
-        found = connection.execute(FIND_CELL, key).one()  # somebody was faster
-    this = {"this_series": key["series_id"], "this_day": key["day"]}
-    n = found.n + change.n
-    if n > 0:
-        sketch = changed(found.sketch, change.more, change.less)
-        connection.execute(CHANGE_CELL, this | {"new_n": n, "new_sketch": sketch})
+        found = connection.execute(statements.find, this).one()  # somebody was faster
+    if found.n + change.n > 0:
+        values = {
+            "new_n": found.n + change.n,
+            "new_sketch": changed(found.sketch, change.bins) if change.bins else found.sketch,
+            "new_quarters": changed(found.quarters, change.quarters),
+        }
+        connection.execute(statements.change, this | values)
     else:
-        connection.execute(DROP_CELL, this)
+        connection.execute(statements.drop, this)
 
 
-def _add_metrics(connection: Connection, rows: list[Row]) -> None:
+def _add_metrics(connection: Connection, table: Summed, rows: list[Row]) -> None:
     if rows:
-        connection.execute(_add_metric(connection.dialect.name), rows)
-
-
-def _add_tags(connection: Connection, rows: list[Row]) -> None:
-    if rows:
-        connection.execute(_add_tag(connection.dialect.name), rows)
+        connection.execute(_add_metric(connection.dialect.name, table), rows)
 
 
 def count(connection: Connection, run_ids: Collection[str], sign: int) -> None:
     """Count runs as they are now, up with the sign 1 or down with -1, with their metrics and tags."""
     for some in _chunks(sorted(run_ids)):
-        for key, change in sorted(_changes(connection, some, sign).items()):
-            _change_cell(connection, {"series_id": key[0], "day": key[1]}, change)
-        _add_metrics(connection, _metric_sums(connection, some, sign))
-        _add_tags(connection, _tag_counts(connection, some, sign))
+        runs = _runs(connection, some)
+        changes: dict[tuple[int, int], Change] = defaultdict(Change)
+        for run in runs.values():
+            changes[run.series_id, run.day].add(run.quarter, run.bin, sign)
+        for (series_id, day), change in sorted(changes.items(), key=itemgetter(0)):
+            _change_cell(connection, Cell, {"series_id": series_id, "day": day}, change)
+        sums = _metric_sums(connection, runs, sign)
+        _add_metrics(connection, MetricCell, [row for _, row in sums])
+        _count_tags(connection, runs, sums, sign)
     if sign < 0:
-        for table in (MetricCell, TagCell):
-            touched = select(Run.series_id).where(Run.id.in_(run_ids)) if len(run_ids) <= CHUNK else None
-            none_left = delete(table).where(table.n <= 0)
-            connection.execute(
-                none_left if touched is None else none_left.where(table.series_id.in_(touched))
-            )
+        _drop_empty(connection, run_ids)
 
 
-def _changes(connection: Connection, run_ids: Sequence[str], sign: int) -> dict[tuple[int, int], Change]:
-    found: dict[tuple[int, int], Change] = defaultdict(Change)
-    statement: Select[*tuple[Any, ...]] = select(Run.series_id, DAY, Run.status, Run.duration_ms).where(
-        Run.id.in_(run_ids)
-    )
-    for series_id, day, status, ms in connection.execute(statement):
-        change = found[series_id, day]
-        change.n += sign
-        if status == "ok" and ms is not None:
-            (change.more if sign > 0 else change.less).append(ms)
-    return found
+class _Counted(NamedTuple):
+    series_id: int
+    day: int
+    quarter: int
+    bin: int | None
 
 
-def _metric_sums(connection: Connection, run_ids: Sequence[str], sign: int) -> list[Row]:
+def _runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, _Counted]:
+    time = type_coerce(Run.time, BigInteger)
+    statement: Select[*tuple[Any, ...]] = select(Run.id, Run.series_id, time, Run.status, Run.duration_ms)
+    return {
+        run_id: _Counted(series_id, ms // DAY_MS, ms % DAY_MS // QUARTER_MS, _bin(status, duration))
+        for run_id, series_id, ms, status, duration in connection.execute(
+            statement.where(Run.id.in_(run_ids))
+        )
+    }
+
+
+def _metric_sums(connection: Connection, runs: Mapping[str, _Counted], sign: int) -> list[tuple[str, Row]]:
+    """Return what to add to the sums of the days of runs, each with its run, in order of the cells."""
     statement = (
-        select(Run.series_id, DAY.label("day"), Metric.name, Metric.value, Metric.unit)
+        select(Run.id, Metric.name, Metric.value, Metric.unit)
         .join(Metric, Metric.run_id == Run.id)
-        .where(Run.id.in_(run_ids), Metric.step.is_(None), Run.status != "running")
-        .order_by(Metric.name, Run.series_id, DAY)
+        .where(Run.id.in_(runs), Metric.step.is_(None), Run.status != "running")
     )
-    rows = connection.execute(statement).mappings().all()
-    return [{"series_id": row["series_id"], "day": row["day"]} | _sums(dict(row), sign) for row in rows]
+    found = []
+    for run_id, name, value, unit in connection.execute(statement):
+        key = {"series_id": runs[run_id].series_id, "day": runs[run_id].day}
+        found.append((run_id, key | _sums({"name": name, "value": value, "unit": unit}, sign)))
+    return sorted(found, key=lambda pair: (pair[1]["name"], pair[1]["series_id"], pair[1]["day"]))
 
 
-def _tag_counts(connection: Connection, run_ids: Sequence[str], sign: int) -> list[Row]:
-    statement = (
-        select(RunTag.tag, Run.series_id, DAY.label("day"), (func.count() * sign).label("n"))
-        .join(Run, Run.id == RunTag.run_id)
-        .where(Run.id.in_(run_ids))
-        .group_by(RunTag.tag, Run.series_id, DAY)
-        .order_by(RunTag.tag, Run.series_id, DAY)
-    )
-    return [dict(row) for row in connection.execute(statement).mappings()]
+def _count_tags(
+    connection: Connection,
+    runs: Mapping[str, _Counted],
+    sums: Iterable[tuple[str, Row]],
+    sign: int,
+) -> None:
+    changes: dict[tuple[str, int, int], Change] = defaultdict(Change)
+    tags: dict[str, list[str]] = defaultdict(list)
+    found = connection.execute(select(RunTag.run_id, RunTag.tag).where(RunTag.run_id.in_(runs)))
+    for run_id, tag in found:
+        tags[run_id].append(tag)
+        run = runs[run_id]
+        changes[tag, run.series_id, run.day].add(run.quarter, run.bin, sign)
+    for (tag, series_id, day), change in sorted(changes.items(), key=itemgetter(0)):
+        _change_cell(connection, TagCell, {"tag": tag, "series_id": series_id, "day": day}, change)
+    rows = [{"tag": tag} | row for run_id, row in sums for tag in tags[run_id]]
+    _add_metrics(connection, TagMetricCell, sorted(rows, key=itemgetter("tag")))
+
+
+def _drop_empty(connection: Connection, run_ids: Collection[str]) -> None:
+    """Delete the sums of what is no longer there, of the series of some runs."""
+    touched = select(Run.series_id).where(Run.id.in_(run_ids)) if len(run_ids) <= CHUNK else None
+    for table in (MetricCell, TagMetricCell):
+        none_left = delete(table).where(table.n <= 0)
+        connection.execute(none_left if touched is None else none_left.where(table.series_id.in_(touched)))
 
 
 def change_tags(connection: Connection, run_ids: Sequence[str], change: Callable[[], None]) -> None:
     """Change the tags of runs, and count them down before and up afterwards."""
     for sign in (-1, 1):
         for some in _chunks(sorted(run_ids)):
-            _add_tags(connection, _tag_counts(connection, some, sign))
+            runs = _runs(connection, some)
+            _count_tags(connection, runs, _metric_sums(connection, runs, sign), sign)
         if sign < 0:
             change()
-    connection.execute(delete(TagCell).where(TagCell.n <= 0))
+    _drop_empty(connection, run_ids)
 
 
 @contextmanager

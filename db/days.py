@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, literal_column, type_coerce
 
-from db.filters import series_of
+from db.filters import is_by_series, series_of
 from db.history_records import Bucket, RunFilter
-from db.models import EPOCH, Cell, MetricCell, Run, TagCell
+from db.models import EPOCH, Cell, MetricCell, Run, TagCell, TagMetricCell
+from db.rows import clean_text
+from db.sketch import Counts
 
 DAY = timedelta(days=1)
 THURSDAY = 3
@@ -41,11 +43,31 @@ def begin_of(day: int) -> datetime:
     return EPOCH + day * DAY
 
 
+def is_counted(where: RunFilter) -> bool:
+    """Say whether the runs that a filter lets through on a whole day are counted already.
+
+    A run with two tags is counted for each, so not more than one may be asked for.
+    """
+    return is_by_series(replace(where, tags=())) and len(where.tags) <= 1
+
+
+def cells_of(where: RunFilter) -> type[Cell] | type[TagCell]:
+    """Return where the runs of a filter are counted."""
+    return TagCell if where.tags else Cell
+
+
+def sums_of(where: RunFilter) -> type[MetricCell] | type[TagMetricCell]:
+    """Return where the metrics of the runs of a filter are summed up."""
+    return TagMetricCell if where.tags else MetricCell
+
+
 def in_days(
-    cell: type[Cell] | type[MetricCell] | type[TagCell], days: Days, where: RunFilter
+    cell: type[Cell] | type[MetricCell] | type[TagCell] | type[TagMetricCell], days: Days, where: RunFilter
 ) -> list[ColumnElement[bool]]:
-    """Return the condition on cells that they are of some days and of a filter's series."""
+    """Return the condition on cells that they are of some days, and of a filter's series and tag."""
     found: list[ColumnElement[bool]] = [cell.series_id.in_(series_of(where))]
+    if where.tags and issubclass(cell, TagCell | TagMetricCell):
+        found.append(cell.tag == clean_text(where.tags[0]))
     if days.first is not None:
         found.append(cell.day >= days.first)
     if days.end is not None:
@@ -68,11 +90,14 @@ def time_of(bucket: Bucket, number: int) -> datetime:
     return begin_of(number if bucket == "day" else 7 * number - THURSDAY)
 
 
-def number_at(bucket: Bucket, time: datetime) -> int:
-    """Return the number of the bucket that a time is in."""
-    if bucket == "hour":
-        return (time - EPOCH) // timedelta(hours=1)
-    day = (time - EPOCH) // DAY
+def numbers_at(bucket: Bucket, times: Counts) -> Counts:
+    """Return the numbers of the buckets that times (ms since 1970) are in."""
+    numbers: Counts = times // 3_600_000 if bucket == "hour" else bucket_of(bucket, times // 86_400_000)
+    return numbers
+
+
+def bucket_of(bucket: Bucket, day: Any) -> Any:
+    """Return the number of the day or week that a day, or each of an array, is in."""
     return day if bucket == "day" else (day + THURSDAY) // 7
 
 

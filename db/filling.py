@@ -50,10 +50,18 @@ TAGS = """
 INSERT INTO tag_cell (tag, series_id, day, n)
 SELECT run_tag.tag, run.series_id, run.time / 86400000, count(*)
 FROM run_tag JOIN run ON run.id = run_tag.run_id GROUP BY run_tag.tag, run.series_id, run.time / 86400000"""
+SETTLE = {
+    "sqlite": "UPDATE run SET series_id = :series_id WHERE id = :id",
+    "postgresql": "UPDATE run SET series_id = new.series_id"
+    " FROM unnest(CAST(:id AS text[]), CAST(:series_id AS int[])) AS new (id, series_id)"
+    " WHERE run.id = new.id",
+}
 WORDS = {
     "sqlite": "INSERT INTO run_words (rowid, words) VALUES (:seq, :words)",
     "postgresql": "INSERT INTO run_words (run_id, seq, words)"
-    " VALUES (:id, :seq, array_to_tsvector(CAST(:words AS text[])))",
+    " SELECT id, seq, array_to_tsvector(string_to_array(words, ' '))"
+    " FROM unnest(CAST(:id AS text[]), CAST(:seq AS bigint[]), CAST(:words AS text[]))"
+    " AS new (id, seq, words)",
 }
 
 
@@ -72,7 +80,7 @@ def fill(connection: Connection) -> None:
             run["series_id"] = series[row["digest"]]
             _count(cells[run["series_id"], run["time"] // DAY_MS], run)
         settled = [{"series_id": run["series_id"], "id": run["id"]} for run in runs]
-        many(connection, "UPDATE run SET series_id = :series_id WHERE id = :id", settled)
+        each(connection, SETTLE, settled)
         _index(connection, runs)
     rows = [
         {
@@ -104,6 +112,15 @@ def many(connection: Connection, statement: str, rows: list[dict[str, Any]]) -> 
         connection.connection.cursor().executemany(statement, rows)
     else:
         connection.execute(text(statement), rows)
+
+
+def each(connection: Connection, statements: dict[str, str], rows: list[dict[str, Any]]) -> None:
+    """Run a statement for each row; PostgreSQL's takes the columns of all rows at once, as arrays."""
+    if connection.dialect.name == "sqlite":
+        many(connection, statements["sqlite"], rows)
+    elif rows:
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        connection.execute(text(statements["postgresql"]), columns)
 
 
 def _chunks(connection: Connection) -> Iterator[list[dict[str, Any]]]:
@@ -142,10 +159,8 @@ def _index(connection: Connection, runs: list[dict[str, Any]]) -> None:
     bounds = {"after": runs[0]["seq"] - 1, "until": runs[-1]["seq"]}
     for run_id, data in connection.execute(text(ANSWERS), bounds):
         answers[run_id].append(data)
-    is_postgres = connection.dialect.name == "postgresql"
     rows = []
     for run in runs:
         if words := words_of(said_by(run["parameters"], run["note"], answers[run["id"]])):
-            kept = words if is_postgres else " ".join(words)
-            rows.append({"id": run["id"], "seq": run["seq"], "words": kept})
-    many(connection, WORDS[connection.dialect.name], rows)
+            rows.append({"id": run["id"], "seq": run["seq"], "words": " ".join(words)})
+    each(connection, WORDS, rows)

@@ -1,12 +1,13 @@
 """Which runs a filter stands for, as conditions of SQL."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Select,
     SQLColumnExpression,
     literal,
@@ -21,7 +22,7 @@ from sqlalchemy.types import NullType
 from db.history_records import MOST_FOUND, RunFilter
 from db.models import Run, RunTag, Series
 from db.rows import clean_text
-from db.words import RUN_WORDS, found_in
+from db.words import RUN_WORDS, Endings, found_in
 
 ORDERS: dict[str, Any] = {
     "time": Run.time,
@@ -33,20 +34,22 @@ ORDERS: dict[str, Any] = {
 }
 
 
+class FoundRuns(NamedTuple):
+    """Runs that were looked for already, newest first."""
+
+    seqs: NDArray[np.int64]
+    series_ids: NDArray[np.int64]
+    times: NDArray[np.int64]
+    """Milliseconds since 1970."""
+    ms: NDArray[np.float64]
+    """How long they took, NaN where that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFilter(RunFilter):
-    """A filter whose words were looked for already. Only its time may be narrowed."""
+    """A filter whose words were looked for already (`found`). Only its time may be narrowed."""
 
-    found: tuple[int, ...] = ()
-    """`Run.seq` of what was found."""
-
-
-def searched(connection: Connection, where: RunFilter) -> RunFilter:
-    """Return a filter of the same runs, whose words are not looked for again each time that it is asked."""
-    if not where.text.strip() or isinstance(where, FoundFilter):
-        return where
-    found = tuple(seq or 0 for seq in connection.scalars(newest_found(where)))
-    return FoundFilter(**{field.name: getattr(where, field.name) for field in fields(where)}, found=found)
+    found: FoundRuns = field(kw_only=True)
 
 
 def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
@@ -56,10 +59,10 @@ def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     but for the `+ 0`.
     """
     if isinstance(where, FoundFilter):
-        numbers = ",".join(map(str, where.found))
+        numbers = ",".join(map(str, where.found.seqs.tolist()))
         return [_IsListed(literal(f"[{numbers}]"), literal(f"{{{numbers}}}")), *of_each_run(where)]
     if where.text.strip():
-        return [Run.seq.in_(newest_found(where))]
+        return [Run.seq.in_(newest_found(where, Run.seq).correlate(None))]
     number: Any = Run.series_id + 0 if where.tags else Run.series_id
     return [number.in_(series_of(where)), *of_each_run(where)]
 
@@ -106,7 +109,10 @@ def of_series(where: RunFilter) -> list[ColumnElement[bool]]:
 
 
 def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that the series of a run does not decide, but for its words."""
+    """Return the conditions that the series of a run does not decide, but for its words.
+
+    Most runs may be within a range of durations, so these must not be looked for one by one: hence the `+ 0`.
+    """
     found: list[ColumnElement[bool]] = []
     if where.tags:
         tags = [clean_text(tag) for tag in where.tags]
@@ -116,23 +122,22 @@ def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
     if where.until is not None:
         found.append(Run.time < where.until)
     if where.min_ms is not None:
-        found.append(Run.duration_ms >= where.min_ms)
+        found.append(Run.duration_ms + 0 >= where.min_ms)
     if where.max_ms is not None:
-        found.append(Run.duration_ms < where.max_ms)
+        found.append(Run.duration_ms + 0 < where.max_ms)
     return found
 
 
-def newest_found(where: RunFilter) -> Select[int | None]:
-    """Return the numbers (`Run.seq`) of the newest runs that say all words and fit the rest of the filter."""
-    says_them, seq = found_in(where.text)
+def newest_found(where: RunFilter, *columns: Any, known: Endings | None = None) -> Select[*tuple[Any, ...]]:
+    """Return columns of the newest runs that say all words and fit the rest of the filter."""
+    says_them, seq = found_in(where.text, known)
     return (
-        select(Run.seq)
+        select(*columns)
         .select_from(RUN_WORDS)
         .join(Run, Run.seq == seq)
         .where(says_them, (Run.series_id + 0).in_(series_of(where)), *of_each_run(where))
         .order_by(seq.desc())
         .limit(MOST_FOUND)
-        .correlate(None)
     )
 
 

@@ -4,16 +4,20 @@ Few runs are read one by one and their quantiles are exact. Of more, the counted
 (`sketch`), and only the ends of the time are read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, Select, func, literal_column, select
 
 from db.breaks import breaks_of
-from db.days import in_days, number_at, number_of, time_of
-from db.filters import conditions, is_by_series, of_series, searched
+from db.days import DAY, Days, bucket_of, cells_of, in_days, is_counted, number_of, numbers_at, time_of
+from db.engine import plain_rows
+from db.filters import FoundFilter, conditions, of_series
+from db.found import found_runs, searched
 from db.history_records import (
     MAX_POINTS,
     MOST_MODELS,
@@ -25,10 +29,10 @@ from db.history_records import (
     RunFilter,
     Spread,
 )
-from db.models import Cell, Run, Series
+from db.models import EPOCH, Run, Series
 from db.queries import are_more
 from db.sketch import Counts, bin_of, bins_of, lower_edge, merged, quantiles, summed
-from db.timelines import sources, time_of_newest
+from db.timelines import newest_day, sources
 
 EXACT_RUNS = 5_000
 """So many runs are read one by one."""
@@ -53,17 +57,18 @@ def latency_chart(connection: Connection, where: RunFilter, bucket: Bucket) -> L
     if good is None:
         return LatencyChart(bucket, (), (), exact=True)
     good = searched(connection, good)
-    exact = is_exact(connection, good)
-    if exact:
-        points = _points_of_runs(connection, good, bucket)
-    elif bucket == "hour" or not is_by_series(good):
+    if is_exact(connection, good):
+        points, present = _points_of_runs(connection, good, bucket), None
+    elif bucket == "hour" or not is_counted(good):
         models = _models(connection, good)
-        points = _points(_binned(connection, good, models, bucket), models, bucket)[-MAX_POINTS:]
+        binned = _binned(connection, good, models, bucket)
+        points, present = _points(binned.found, models, bucket)[-MAX_POINTS:], binned.present
     else:
-        points = _points_of_cells(connection, good, bucket)
+        points, present = _points_of_cells(connection, good, bucket)
     since = points[0].time if len(points) == MAX_POINTS else None
     shown = good if since is None else replace(good, since=max(since, good.since or since))
-    return LatencyChart(bucket, points, breaks_of(connection, shown, bucket), exact=exact)
+    breaks = breaks_of(connection, shown, bucket, present)
+    return LatencyChart(bucket, points, breaks, exact=present is None)
 
 
 def is_exact(connection: Connection, where: RunFilter) -> bool:
@@ -109,21 +114,35 @@ def _points_of_runs(connection: Connection, where: RunFilter, bucket: Bucket) ->
     return tuple(LatencyPoint(time_of(bucket, number), *row) for number, *row in reversed(rows))
 
 
-def _points_of_cells(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[LatencyPoint, ...]:
+def _points_of_cells(
+    connection: Connection, where: RunFilter, bucket: Bucket
+) -> tuple[tuple[LatencyPoint, ...], Counts]:
     models = _models(connection, where)
-    newest = number_at(bucket, time_of_newest(connection, where))
+    newest = bucket_of(bucket, newest_day(connection, where))
     buckets = -(-MAX_POINTS * 5 // (len(models) * 4))
     points: tuple[LatencyPoint, ...] = ()
+    present: list[Counts] = []
     some = where
     while True:
         since = time_of(bucket, newest - buckets + 1)
         some = replace(some, since=max(since, where.since or since))
-        points = _points(_binned(connection, some, models, bucket), models, bucket) + points
-        older = replace(where, until=some.since)
-        if len(points) >= MAX_POINTS or some.since == where.since or not are_more(connection, older, 0):
-            return points[-MAX_POINTS:]
-        some = older
+        binned = _binned(connection, some, models, bucket)
+        points = _points(binned.found, models, bucket) + points
+        present.append(binned.present)
+        is_all = some.since == where.since or not _is_older(connection, where, since)
+        if len(points) >= MAX_POINTS or is_all:
+            return points[-MAX_POINTS:], np.concatenate(present)
+        some = replace(where, until=some.since)
         buckets *= 2
+
+
+def _is_older(connection: Connection, where: RunFilter, begin: datetime) -> bool:
+    """Say whether there may be runs from before a day."""
+    days = Days(None, (begin - EPOCH) // DAY)
+    if where.since is not None:
+        days = days._replace(first=(where.since - EPOCH) // DAY)
+    cell = cells_of(where)
+    return connection.scalar(select(cell.day).where(*in_days(cell, days, where)).limit(1)) is not None
 
 
 def _models(connection: Connection, where: RunFilter) -> list[str]:
@@ -145,25 +164,37 @@ def _points(found: Found, models: Sequence[str], bucket: Bucket) -> tuple[Latenc
     )
 
 
+class Binned(NamedTuple):
+    """What runs took, by bucket of time and model."""
+
+    found: Found
+    """The group is `bucket * number of models + model`."""
+    present: Counts
+    """`bucket << 32 | series`, of which there are runs, perhaps several times."""
+
+
 def _binned(
     connection: Connection, where: RunFilter, models: Sequence[str], bucket: Bucket | None = None
-) -> Found:
-    """Return the bins of the durations by bucket and model; the group is `bucket * len(models) + model`."""
+) -> Binned:
+    """Return the bins of durations."""
     group = _groups(connection, models)
     days, rest = sources(connection, where, bucket)
-    found = merged((), ())
+    found = Binned(merged((), ()), np.empty(0, np.int64))
     if days is not None:
-        number = number_of(bucket, Cell.day) if bucket else literal_column("0", BigInteger)
-        statement = select(Cell.series_id, number, Cell.sketch).where(*in_days(Cell, days, where))
-        if rows := connection.execute(statement).all():
+        cell = cells_of(where)
+        number = number_of(bucket, cell.day) if bucket else literal_column("0", BigInteger)
+        cells = select(cell.series_id, number, cell.sketch).where(*in_days(cell, days, where))
+        if rows := plain_rows(connection, cells):
             series_ids, numbers, sketches = zip(*rows, strict=True)
-            found = merged(group(series_ids, numbers), sketches)
+            series, number_array = np.array(series_ids, np.int64), np.array(numbers, np.int64)
+            found = Binned(merged(group(series, number_array), sketches), number_array << 32 | series)
     for some in rest:
-        found = _with_runs(connection, some, found, group, bucket)
+        for series, numbers_of_runs, ms in _runs(connection, some, bucket):
+            found = _with_runs(found, group, series, numbers_of_runs, ms)
     return found
 
 
-Group = Callable[[Sequence[int], Sequence[int]], Counts]
+Group = Callable[[Counts, Counts], Counts]
 """From series and numbers of buckets to groups."""
 
 
@@ -173,33 +204,36 @@ def _groups(connection: Connection, models: Sequence[str]) -> Group:
     of_series = np.zeros(max((series_id for series_id, _ in series), default=0) + 1, np.int64)
     for series_id, model in series:
         of_series[series_id] = place[model]
-    return lambda series_ids, numbers: (
-        np.asarray(numbers, np.int64) * len(models) + of_series[np.asarray(series_ids, np.int64)]
-    )
+    return lambda series_ids, numbers: numbers * len(models) + of_series[series_ids]
+
+
+def _runs(
+    connection: Connection, where: RunFilter, bucket: Bucket | None
+) -> Iterator[tuple[Counts, Counts, NDArray[np.float64]]]:
+    """Yield series, numbers of buckets and durations of runs, some thousand at a time."""
+    if isinstance(where, FoundFilter):
+        runs = found_runs(where)
+        numbers = numbers_at(bucket, runs.times) if bucket else np.zeros_like(runs.times)
+        yield runs.series_ids, numbers, runs.ms
+        return
+    number = number_of(bucket) if bucket else literal_column("0", BigInteger)
+    statement: Select[*tuple[Any, ...]] = select(Run.series_id, number, Run.duration_ms)
+    statement = statement.where(*conditions(where)).execution_options(yield_per=READ_AT_ONCE)
+    for rows in connection.execute(statement).partitions():
+        series_ids, found, ms = zip(*rows, strict=True)
+        yield np.array(series_ids, np.int64), np.array(found, np.int64), np.array(ms, np.float64)
 
 
 def _with_runs(
-    connection: Connection,
-    where: RunFilter,
-    found: Found,
-    group: Group,
-    bucket: Bucket | None,
-) -> Found:
-    """Add runs that are not counted already, some thousand at a time."""
-    number = number_of(bucket) if bucket else literal_column("0", BigInteger)
-    statement: Select[*tuple[Any, ...]] = (
-        select(Run.series_id, number, Run.duration_ms)
-        .where(*conditions(where), Run.duration_ms.is_not(None))
-        .execution_options(yield_per=READ_AT_ONCE)
-    )
-    for rows in connection.execute(statement).partitions():
-        series_ids, numbers, ms = zip(*rows, strict=True)
-        groups, bins, counts = found
-        more = group(series_ids, numbers) << 16 | bins_of(np.asarray(ms, np.float64))
-        found = summed(
-            np.concatenate((groups << 16 | bins, more)), np.concatenate((counts, np.ones_like(more)))
-        )
-    return found
+    found: Binned, group: Group, series: Counts, numbers: Counts, ms: NDArray[np.float64]
+) -> Binned:
+    """Add runs that are not counted already."""
+    timed = ~np.isnan(ms)
+    groups, bins, counts = found.found
+    more = group(series[timed], numbers[timed]) << 16 | bins_of(ms[timed])
+    keys = np.concatenate((groups << 16 | bins, more))
+    sums = summed(keys, np.concatenate((counts, np.ones_like(more))))
+    return Binned(sums, np.concatenate((found.present, np.unique(numbers << 32 | series))))
 
 
 def spread(connection: Connection, where: RunFilter) -> Spread:
@@ -211,7 +245,7 @@ def spread(connection: Connection, where: RunFilter) -> Spread:
     if is_exact(connection, good):
         return _spread_of_runs(connection, good)
     models = _models(connection, good)
-    return _spread_of_cells(_binned(connection, good, models), models)
+    return _spread_of_cells(_binned(connection, good, models).found, models)
 
 
 def _spread_of_cells(found: Found, models: Sequence[str]) -> Spread:

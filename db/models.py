@@ -1,7 +1,7 @@
 """The tables.
 
     environment ──< series ──< run          what runs have in common that are counted together
-                     │   └──< cell, metric_cell, tag_cell     what they sum up to, by day
+                     │   └──< cell, metric_cell, tag_cell, tag_metric_cell     their sums, by day
     environment ──< run ──< metric          numbers, in the order they were measured
                      │ ├──< run_tag
                      │ ├──< run_input >── image ──> artifact   the picture itself, where it is kept
@@ -48,6 +48,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 
+def milliseconds(time: datetime) -> int:
+    """Return a time in whole milliseconds since 1970, rounded up."""
+    return -((EPOCH - time) // MILLISECOND)
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware time, kept as whole milliseconds since 1970 UTC: the same integer on every database.
 
@@ -58,7 +63,7 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else -((EPOCH - value) // MILLISECOND)
+        return None if value is None else milliseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else EPOCH + timedelta(milliseconds=value)
@@ -147,6 +152,7 @@ class Run(Base):
         Index("ix_run_series", "series_id", "time", "duration_ms", "seq"),
         Index("ix_run_listed", "time", "seq", "series_id", "duration_ms"),
         Index("ix_run_found", "seq", "series_id", "time", "duration_ms", "id"),
+        Index("ix_run_longest", "duration_ms", "time", "seq", "series_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -357,6 +363,8 @@ class Cell(Base):
     n: Mapped[int]
     sketch: Mapped[bytes]
     """Durations of successful ones (`sketch`)."""
+    quarters: Mapped[bytes]
+    """Of an hour, from 0 to 95, in which they began: packed as a sketch is."""
 
 
 class MetricCell(Base):
@@ -377,7 +385,7 @@ class MetricCell(Base):
 
 
 class TagCell(Base):
-    """How many runs of a series that began on a day carry a tag."""
+    """The runs of a series that began on a day and carry a tag."""
 
     __tablename__ = "tag_cell"
     __table_args__ = (Index("ix_tag_cell_series_id", "series_id"), {"sqlite_with_rowid": False})
@@ -386,3 +394,21 @@ class TagCell(Base):
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     n: Mapped[int]
+    sketch: Mapped[bytes]
+    quarters: Mapped[bytes]
+
+
+class TagMetricCell(Base):
+    """The sum of a metric over the finished runs of a series that began on a day and carry a tag."""
+
+    __tablename__ = "tag_metric_cell"
+    __table_args__ = (Index("ix_tag_metric_cell_series_id", "series_id"), {"sqlite_with_rowid": False})
+
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int]
+    total: Mapped[float]
+    squares: Mapped[float]
+    unit: Mapped[str]

@@ -5,17 +5,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
 
-from db.days import days_of, in_days
-from db.filters import ORDERS, conditions, is_by_series, of_each_run, of_series, ordering, searched
+from db.days import cells_of, days_of, in_days, is_counted
+from db.filters import (
+    ORDERS,
+    FoundFilter,
+    conditions,
+    is_by_series,
+    of_each_run,
+    of_series,
+    ordering,
+    series_of,
+)
+from db.found import found_runs, searched
 from db.history_records import MOST_FOUND, MOST_MODELS, MOST_TAGS, Facets, OutcomeCount, RunFilter
 from db.models import Run, RunTag, Series, TagCell
+from db.rows import clean_text
 
 __all__ = ["conditions", "count_runs", "facets", "page"]
 
 FEW = 20_000
 """So many runs are sorted by the database rather than picked out of the list of all runs by time."""
+
+
+MOST_SORTED = 250_000
+"""So many are sorted by their durations rather than picked out of the list of all runs by duration."""
 
 
 class SeriesCount(NamedTuple):
@@ -44,27 +61,49 @@ SERIES = (
 
 def by_series(connection: Connection, where: RunFilter) -> list[SeriesCount]:
     """Return the series of the runs that a filter lets through, each with the number of these."""
-    if is_by_series(where):
-        n = select(func.count()).where(Run.series_id == Series.id, *of_each_run(where)).correlate(Series)
-        statement = select(*SERIES, n.scalar_subquery()).where(*of_series(where))
-    else:
-        counted = select(Run.series_id, func.count().label("n")).where(*conditions(where))
-        found = counted.group_by(Run.series_id).subquery()
-        statement = select(*SERIES, found.c.n).join(found, found.c.series_id == Series.id)
-    return [row for row in map(SeriesCount._make, connection.execute(statement)) if row.n]
+    counts = _counts(connection, where)
+    found = connection.execute(select(*SERIES).where(*of_series(where)))
+    return [SeriesCount(*series, counts[series.id]) for series in found if counts[series.id]]
+
+
+def _counts(connection: Connection, where: RunFilter) -> Counter[int]:
+    """Return how many runs of each series a filter lets through. Whole days are counted already."""
+    if isinstance(where, FoundFilter):
+        return Counter(found_runs(where).series_ids.tolist())
+    days, rest = days_of(where) if is_counted(where) else (None, [where])
+    counts: Counter[int] = Counter()
+    if days is not None:
+        cell = cells_of(where)
+        summed = select(cell.series_id, func.sum(cell.n)).where(*in_days(cell, days, where))
+        counts.update({number: int(n) for number, n in connection.execute(summed.group_by(cell.series_id))})
+    for some in rest:
+        counted = select(Run.series_id, func.count()).where(*conditions(some)).group_by(Run.series_id)
+        counts.update({number or 0: n for number, n in connection.execute(counted)})
+    return counts
 
 
 def count_runs(connection: Connection, where: RunFilter) -> int:
     """Return how many runs a filter lets through."""
-    if is_by_series(where):
-        return sum(series.n for series in by_series(connection, where))
-    return connection.scalar(select(func.count()).select_from(Run).where(*conditions(where))) or 0
+    return _counts(connection, searched(connection, where)).total()
 
 
 def are_more(connection: Connection, where: RunFilter, n: int) -> bool:
     """Say whether a filter lets more than `n` runs through, reading no more than that."""
-    some = select(Run.seq).where(*conditions(where)).limit(n + 1).subquery()
+    if isinstance(where, FoundFilter):
+        return found_runs(where).seqs.size > n
+    some = _runs(where).limit(n + 1).subquery()
     return (connection.scalar(select(func.count()).select_from(some)) or 0) > n
+
+
+def _runs(where: RunFilter) -> Select[int | None]:
+    """Return the numbers of the runs of a filter."""
+    if len(where.tags) != 1 or where.text.strip():
+        return select(Run.seq).where(*conditions(where))
+    # To go through the runs of a tag is quicker than to gather them all before. Hence also the `+ 0`.
+    number = Run.series_id + 0
+    rest = of_each_run(replace(where, tags=()))
+    statement = select(Run.seq).join(RunTag, RunTag.seq + 0 == Run.seq).where(number.in_(series_of(where)))
+    return statement.where(RunTag.tag == clean_text(where.tags[0]), *rest)
 
 
 def facets(connection: Connection, where: RunFilter) -> Facets:
@@ -142,7 +181,7 @@ def most_frequent(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def outcomes(connection: Connection, where: RunFilter) -> tuple[OutcomeCount, ...]:
     """Return how many runs of each model came to each outcome, models with most runs first."""
-    found = by_series(connection, where)
+    found = by_series(connection, searched(connection, where))
     place = {model: i for i, model in enumerate(_counted(found, "model_id"))}
     n: Counter[tuple[str, str]] = Counter()
     for series in found:
@@ -153,7 +192,7 @@ def outcomes(connection: Connection, where: RunFilter) -> tuple[OutcomeCount, ..
 
 
 def _tags(connection: Connection, where: RunFilter) -> dict[str, int]:
-    """Return the most frequent tags. Whole days are counted already."""
+    """Return the most frequent tags. Whole days are counted already, but not of runs with a certain tag."""
     days, rest = days_of(where) if is_by_series(where) else (None, [where])
     found: list[tuple[str, int]] = []
     if days is not None:
@@ -175,8 +214,11 @@ def page(
     """
     if order_by not in ORDERS:
         raise ValueError(f"order_by is {order_by!r}, expected one of {', '.join(ORDERS)}")
+    where = searched(connection, where)
+    if isinstance(where, FoundFilter):
+        return _of_found(connection, where, order_by, descending=descending)[offset:][:limit]
     if not is_by_series(where):
-        statement = select(Run.seq).where(*conditions(where))
+        statement = _runs(where)
         statement = statement.order_by(*ordering(order_by, descending=descending, indexed=False))
         if order_by in OF_ORDER:
             statement = statement.join(Series, Series.id == Run.series_id + 0)
@@ -185,6 +227,25 @@ def page(
     if order_by in ("time", "duration"):
         return _of_series(connection, where, found, limit, offset, order_by, descending=descending)
     return _grouped(connection, where, found, order_by, limit, offset, descending=descending)
+
+
+def _of_found(connection: Connection, where: FoundFilter, order_by: str, *, descending: bool) -> list[int]:
+    """Return all runs that were found by their words, in the order of a list."""
+    runs = found_runs(where)
+    if order_by == "time":
+        order = np.lexsort((runs.seqs, runs.times))
+        return list((runs.seqs[order][::-1] if descending else runs.seqs[order]).tolist())
+    sign = -1 if descending else 1
+    key: NDArray[np.float64]
+    if order_by == "duration":
+        key = np.nan_to_num(sign * runs.ms, nan=np.inf, posinf=np.inf)
+    else:
+        column = Series.__table__.c[OF_ORDER[order_by]]
+        series = connection.execute(select(Series.id, column).where(*of_series(where)))
+        values: dict[int, str] = {number: value for number, value in series}  # noqa: C416
+        place = {value: i for i, value in enumerate(sorted(set(values.values())))}
+        key = np.array([sign * place[values[number]] for number in runs.series_ids.tolist()], np.float64)
+    return list(runs.seqs[np.lexsort((-runs.seqs, -runs.times, key))].tolist())
 
 
 def _grouped(
@@ -221,10 +282,38 @@ def _of_series(
 ) -> list[int]:
     """Return a page of the runs of some series: few are sorted, many are met in the order of an index.
 
-    The database does not know which is quicker. There is no index by duration.
+    The database does not know which is quicker.
     """
-    few = order_by == "duration" or sum(series.n for series in found) <= FEW
+    n = sum(series.n for series in found)
+    if order_by == "duration" and n > MOST_SORTED:
+        return _longest(connection, where, found, limit, offset, descending=descending)
+    few = order_by == "duration" or n <= FEW
     number: Any = Run.series_id if few else Run.series_id + 0  # no index has that
     statement = select(Run.seq).where(number.in_([series.id for series in found]), *of_each_run(where))
     statement = statement.order_by(*ordering(order_by, descending=descending, indexed=not few))
     return list(connection.scalars(statement.limit(limit).offset(offset)))
+
+
+def _longest(
+    connection: Connection,
+    where: RunFilter,
+    found: Sequence[SeriesCount],
+    limit: int,
+    offset: int,
+    *,
+    descending: bool,
+) -> list[int]:
+    """Return a page of many runs by duration, in the order of its index; those without one come last."""
+    several = select(Run.seq).where(
+        (Run.series_id + 0).in_([series.id for series in found]), *of_each_run(where)
+    )
+    timed, time = Run.duration_ms.is_not(None), type_coerce(Run.time, BigInteger)
+    key = Run.duration_ms.desc() if descending else Run.duration_ms.asc()
+    page = several.where(timed).order_by(key, time.desc(), Run.seq.desc()).limit(limit).offset(offset)
+    chosen = [seq or 0 for seq in connection.scalars(page)]
+    if len(chosen) < limit:
+        n = connection.scalar(select(func.count()).select_from(several.where(timed).subquery())) or 0
+        rest = several.where(Run.duration_ms.is_(None)).order_by(time.desc(), Run.seq.desc())
+        rest = rest.limit(limit - len(chosen)).offset(max(offset - n, 0))
+        chosen += [seq or 0 for seq in connection.scalars(rest)]
+    return chosen

@@ -1,29 +1,39 @@
 """Counts, costs and outcomes over time. Whole days are counted already (`cells`), hours are not."""
 
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Integer,
     Select,
     case,
-    column,
     func,
     literal_column,
     select,
     type_coerce,
-    values,
 )
 
-from db.days import DAY, Days, days_of, in_days, number_of, time_of
-from db.filters import conditions, is_by_series, of_each_run, of_series, series_of
+from db.days import (
+    DAY,
+    Days,
+    begin_of,
+    cells_of,
+    days_of,
+    in_days,
+    is_counted,
+    number_of,
+    numbers_at,
+    sums_of,
+    time_of,
+)
+from db.engine import plain_rows
+from db.filters import FoundFilter, conditions, is_by_series, of_each_run, of_series, series_of
+from db.found import found_runs, searched
 from db.history_records import (
     MAX_POINTS,
     MOST_DAYS,
@@ -35,8 +45,8 @@ from db.history_records import (
     OutcomePoint,
     RunFilter,
 )
-from db.models import EPOCH, MILLISECOND, Cell, Metric, MetricCell, Run, Series
-from db.queries import FEW, are_more
+from db.models import EPOCH, MILLISECOND, Metric, Run, Series, TagCell
+from db.sketch import Counts, merged
 
 DAY_MS = 86_400_000
 MOST_READ = 50_000
@@ -64,13 +74,15 @@ def outcomes_over_time(connection: Connection, where: RunFilter, bucket: Bucket)
 
 def cost_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[CostPoint, ...]:
     """Return what the runs of each model cost in each bucket, in order of time."""
+    where = searched(connection, where)
     days, rest = sources(connection, where, bucket)
     statements: list[Select[*tuple[Any, ...]]] = []
     if days is not None:
-        sums = (func.sum(MetricCell.total), func.sum(MetricCell.n))
-        cells: Select[*tuple[Any, ...]] = select(number_of(bucket, MetricCell.day), Series.model_id, *sums)
-        cells = cells.join(Series, Series.id == MetricCell.series_id)
-        statements.append(cells.where(MetricCell.name == COST, *in_days(MetricCell, days, where)))
+        cell = sums_of(where)
+        sums = (func.sum(cell.total), func.sum(cell.n))
+        cells: Select[*tuple[Any, ...]] = select(number_of(bucket, cell.day), Series.model_id, *sums)
+        cells = cells.join(Series, Series.id == cell.series_id)
+        statements.append(cells.where(cell.name == COST, *in_days(cell, days, where)))
     for some in rest:
         runs: Select[*tuple[Any, ...]] = select(
             number_of(bucket), Series.model_id, func.sum(Metric.value), func.count()
@@ -89,7 +101,7 @@ def sources(
     """Return the days that are counted already, if any, and filters of the runs to read beside them."""
     if bucket == "hour":
         return None, [newest(connection, where, MOST_READ)]
-    return days_of(where) if is_by_series(where) else (None, [where])
+    return days_of(where) if is_counted(where) else (None, [where])
 
 
 def newest(connection: Connection, where: RunFilter, n: int) -> RunFilter:
@@ -102,23 +114,46 @@ def newest(connection: Connection, where: RunFilter, n: int) -> RunFilter:
     return where if since is None else replace(where, since=since + timedelta(milliseconds=1))
 
 
-def time_of_newest(connection: Connection, where: RunFilter) -> datetime:
-    """Return when the newest of many runs began."""
-    number = Run.series_id + 0
-    statement = select(Run.time).where(number.in_(series_of(where)), *of_each_run(where))
-    return connection.scalars(statement.order_by(Run.time.desc(), Run.seq.desc()).limit(1)).one()
+def newest_day(connection: Connection, where: RunFilter) -> int | None:
+    """Return a day (of UTC, counted from 1970) than which no run is newer; of counted runs, if any."""
+    latest = None if where.until is None else (where.until - MILLISECOND - EPOCH) // DAY
+    found: int | None
+    if where.tags:
+        days = in_days(TagCell, Days(None, None), where)
+        found = connection.scalar(select(func.max(TagCell.day)).where(*days))
+    else:
+        of_one = select(func.max(type_coerce(Run.time, BigInteger))).where(
+            Run.series_id == Series.id, *of_each_run(where)
+        )
+        times = select(func.max(of_one.correlate(Series).scalar_subquery())).where(*of_series(where))
+        ms = connection.scalar(times)
+        found = None if ms is None else ms // DAY_MS
+    return found if latest is None or found is None else min(found, latest)
 
 
 def _counted(connection: Connection, where: RunFilter, bucket: Bucket, key: Any) -> list[Point]:
+    where = searched(connection, where)
+    if isinstance(where, FoundFilter):
+        return _counted_found(connection, where, bucket, key)
     days, rest = sources(connection, where, bucket)
     statements: list[Select[*tuple[Any, ...]]] = []
     if days is not None:
-        cells = select(number_of(bucket, Cell.day), key, func.sum(Cell.n))
-        statements.append(cells.join(Series, Series.id == Cell.series_id).where(*in_days(Cell, days, where)))
+        cell = cells_of(where)
+        cells = select(number_of(bucket, cell.day), key, func.sum(cell.n))
+        statements.append(cells.join(Series, Series.id == cell.series_id).where(*in_days(cell, days, where)))
     for some in rest:
         runs = select(number_of(bucket), key, func.count()).select_from(Run)
         statements.append(runs.join(Series, Series.id == Run.series_id).where(*conditions(some)))
     return _newest_points(connection, statements)
+
+
+def _counted_found(connection: Connection, where: FoundFilter, bucket: Bucket, key: Any) -> list[Point]:
+    runs = found_runs(where)
+    series = connection.execute(select(Series.id, key).where(*of_series(where)))
+    keys = {number: value for number, value in series}  # noqa: C416
+    pairs = zip(numbers_at(bucket, runs.times).tolist(), runs.series_ids.tolist(), strict=True)
+    counts = Counter((number, keys[series_id]) for number, series_id in pairs)
+    return [(number, value, (n,)) for (number, value), n in sorted(counts.items())][-MAX_POINTS:]
 
 
 def _newest_points(connection: Connection, statements: Iterable[Select[*tuple[Any, ...]]]) -> list[Point]:
@@ -136,75 +171,66 @@ def _newest_points(connection: Connection, statements: Iterable[Select[*tuple[An
 
 def calendar(connection: Connection, where: RunFilter, zone: tzinfo) -> tuple[DayCount, ...]:
     """Return how many runs began on each day of a time zone, in order; the newest days."""
-    if is_by_series(where) and are_more(connection, where, FEW):
-        found = _days_by_cells(connection, where, zone)
+    where = searched(connection, where)
+    if is_counted(where):
+        found = _days(_by_quarters(connection, where), QUARTER_MS, zone)
     else:
         found = _days_by_hours(connection, where, zone)
     return tuple(DayCount(day, n, failed) for day, n, failed in found if n)[-MOST_DAYS:]
 
 
-def _days_by_cells(connection: Connection, where: RunFilter, zone: tzinfo) -> list[tuple[date, int, int]]:
-    """Count whole days of UTC, and read the runs between each midnight of the zone and the nearest of UTC."""
-    first = connection.scalars(select(func.min(Run.time))).one()
-    first, last = max(first, where.since or first), time_of_newest(connection, where)
-    end = last.astimezone(zone).date() + timedelta(days=1)
-    begin = max(first.astimezone(zone).date(), end - timedelta(days=MOST_DAYS))
-    days = [begin + timedelta(days=i) for i in range((end - begin).days)]
-    since, until = _milliseconds(first), _milliseconds(where.until or last + DAY)
-    midnights = [min(max(_midnight(day, zone), since), until) for day in (*days, end)]
-    before = _before(connection, where, midnights)
-    return [
-        (day, there - here, failed_there - failed_here)
-        for day, (here, failed_here), (there, failed_there) in zip(days, before, before[1:], strict=False)
-    ]
+Units = tuple[Counts, Counts, Counts]
+"""Numbers of hours, or of quarters, in which runs began; how many, and how many failed."""
 
 
-def _before(connection: Connection, where: RunFilter, times: Sequence[int]) -> list[tuple[int, int]]:
-    """Return how many runs, and how many failed ones, began before each time (ms since 1970), in order.
-
-    The same number of runs, those before the first day that is counted, is left out of each.
-    """
-    nearest = [(time + DAY_MS // 2) // DAY_MS for time in times]
-    between = _between(connection, where, times, [day * DAY_MS for day in nearest])
-    rows = _by_day(connection, where, nearest[0])
-    n, failed = (list(accumulate((row[i] for row in rows), initial=0)) for i in (1, 2))
-    found = []
-    for at, day, (more, more_failed) in zip(times, nearest, between, strict=True):
-        place = bisect_left(rows, (day,))
-        sign = 1 if at > day * DAY_MS else -1
-        found.append((n[place] + sign * more, failed[place] + sign * more_failed))
-    return found
-
-
-def _by_day(connection: Connection, where: RunFilter, first: int) -> list[tuple[int, int, int]]:
-    failed = func.sum(case((Series.status == FAILED, Cell.n), else_=0))
-    statement = select(Cell.day, func.sum(Cell.n), failed).join(Series, Series.id == Cell.series_id)
-    statement = statement.where(*of_series(where), Cell.day >= first).group_by(Cell.day).order_by(Cell.day)
-    return [(day, int(n), int(bad)) for day, n, bad in connection.execute(statement)]
+def _by_quarters(connection: Connection, where: RunFilter) -> Units:
+    """Return the quarters of an hour in which the runs of a filter began: those of the newest days."""
+    newest = newest_day(connection, where)
+    if newest is None:
+        return _units(())
+    first = begin_of(newest - MOST_DAYS - 1)
+    some = replace(where, since=first if where.since is None else max(where.since, first))
+    days, rest = days_of(some)
+    found = [_by_unit(connection, one, QUARTER_MS) for one in rest]
+    if days is not None:
+        cell = cells_of(where)
+        failed = case((Series.status == FAILED, 1), else_=0)
+        cells = select(cell.day * 2 + failed, cell.quarters).join(Series, Series.id == cell.series_id)
+        rows = plain_rows(connection, cells.where(*in_days(cell, days, some)))
+        groups, quarters, n = merged([group for group, _ in rows], [quarters for _, quarters in rows])
+        found.append(((groups >> 1) * 96 + quarters, n, n * (groups & 1)))
+    return tuple(np.concatenate(some) for some in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _between(
-    connection: Connection, where: RunFilter, times: Sequence[int], others: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Return how many runs, and how many failed ones, began between each two times, in whichever order.
-
-    Runs of a stretch of time are beside each other in an index, and each is looked at once.
-    """
-    columns = (column("i", Integer), column("since", BigInteger), column("until", BigInteger))
-    bounds = [(i, min(pair), max(pair)) for i, pair in enumerate(zip(times, others, strict=True))]
-    stretch = values(*columns, name="stretch").data(bounds).cte()
-    time, number = type_coerce(Run.time, BigInteger), Run.series_id + 0
-    bad = Run.series_id.in_(select(Series.id).where(Series.status == FAILED))
-    one, failed = literal_column("1", BigInteger), literal_column(str(1 + (1 << 32)), BigInteger)
-    counted = select(func.sum(case((bad, failed), else_=one))).select_from(Run)
-    counted = counted.where(number.in_(series_of(where)), time >= stretch.c.since, time < stretch.c.until)
-    statement = select(stretch.c.i, counted.correlate(stretch).scalar_subquery()).order_by(stretch.c.i)
-    both = [int(n or 0) for _, n in connection.execute(statement)]
-    return [(n & 0xFFFFFFFF, n >> 32) for n in both]
+def _days_by_hours(connection: Connection, where: RunFilter, zone: tzinfo) -> list[tuple[date, int, int]]:
+    """Count runs by hours, or by quarters of an hour where a day of the zone begins within an hour."""
+    offset = datetime.now(zone).utcoffset() or timedelta(0)
+    if offset % timedelta(hours=1) == timedelta(0):
+        units = _by_unit(connection, where, HOUR_MS)
+        if all(midnight % HOUR_MS == 0 for midnight in _midnights(units[0], HOUR_MS, zone)[1]):
+            return _days(units, HOUR_MS, zone)
+    return _days(_by_unit(connection, where, QUARTER_MS), QUARTER_MS, zone)
 
 
-def _milliseconds(time: datetime) -> int:
-    return -((EPOCH - time) // MILLISECOND)
+def _days(units: Units, unit: int, zone: tzinfo) -> list[tuple[date, int, int]]:
+    """Add up hours, or quarters, to the days of a zone."""
+    numbers, n, failed = units
+    days, midnights = _midnights(numbers, unit, zone)
+    place = np.searchsorted(np.array(midnights) // unit, numbers, side="right") - 1
+    sums = (np.bincount(place, some, len(days)).astype(int).tolist() for some in (n, failed))
+    return list(zip(days, *sums, strict=True))
+
+
+def _midnights(numbers: Counts, unit: int, zone: tzinfo) -> tuple[list[date], list[int]]:
+    """Return the days of a zone from the first to the last of some hours, or quarters, and their begins."""
+    if not numbers.size:
+        return [], []
+    first, last = (
+        (EPOCH + int(at) * unit * MILLISECOND).astimezone(zone).date()
+        for at in (numbers.min(), numbers.max())
+    )
+    days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    return days, [_midnight(day, zone) for day in days]
 
 
 def _midnight(day: date, zone: tzinfo) -> int:
@@ -212,29 +238,18 @@ def _midnight(day: date, zone: tzinfo) -> int:
     return round(datetime.combine(day, time(), zone).timestamp() * 1000)
 
 
-def _days_by_hours(connection: Connection, where: RunFilter, zone: tzinfo) -> list[tuple[date, int, int]]:
-    """Count runs by hours, or by quarters of an hour where a day of the zone begins within an hour."""
-    offset = datetime.now(zone).utcoffset() or timedelta(0)
-    for unit in (HOUR_MS, QUARTER_MS) if offset % timedelta(hours=1) == timedelta(0) else (QUARTER_MS,):
-        numbers, *counts = _by_unit(connection, where, unit)
-        if not numbers.size:
-            return []
-        first, last = (
-            (EPOCH + int(at) * unit * MILLISECOND).astimezone(zone).date() for at in numbers[[0, -1]]
-        )
-        days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
-        midnights = [_midnight(day, zone) for day in days]
-        if all(midnight % unit == 0 for midnight in midnights):
-            break
-    ends = [*np.searchsorted(numbers, np.array(midnights) // unit), len(numbers)]
-    n, bad = (np.diff(np.append(0, np.cumsum(some))[ends]).tolist() for some in counts)
-    return list(zip(days, n, bad, strict=True))
-
-
-def _by_unit(connection: Connection, where: RunFilter, unit: int) -> list[Any]:
-    """Return numbers of hours, or of quarters, in order, and how many runs and failed ones each has."""
+def _by_unit(connection: Connection, where: RunFilter, unit: int) -> Units:
+    """Return numbers of hours, or of quarters, and how many runs and failed ones each has."""
+    if isinstance(where, FoundFilter):
+        runs = found_runs(where)
+        failed = connection.scalars(select(Series.id).where(Series.status == FAILED, *of_series(where))).all()
+        return runs.times // unit, np.ones_like(runs.times), np.isin(runs.series_ids, failed) + 0
     number = type_coerce(Run.time, BigInteger) // literal_column(str(unit), BigInteger)
     bad = Run.series_id.in_(select(Series.id).where(Series.status == FAILED))
     statement = select(number, func.count(), func.sum(case((bad, 1), else_=0))).where(*conditions(where))
-    rows = connection.execute(statement.group_by(number).order_by(number)).all()
-    return list(np.array([tuple(row) for row in rows], np.int64).reshape(-1, 3).T)
+    return _units(connection.execute(statement.group_by(number)).all())
+
+
+def _units(rows: Sequence[Any]) -> Units:
+    numbers, n, failed = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 3).T
+    return numbers, n, failed

@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from db.cells import MOST
-from db.days import days_of, in_days
-from db.filters import conditions, is_by_series
+from db.days import days_of, in_days, is_counted, sums_of
+from db.filters import conditions
+from db.found import searched
 from db.history_records import DURATION, MOST_METRICS, MOST_MODELS, RUNNING, MetricName, RunFilter, TradePoint
 from db.latencies import spread, timed
-from db.models import Metric, MetricCell, Run, Series
+from db.models import Metric, Run, Series
 from db.rows import clean_text
 
 Sums = tuple[float, float, float]
@@ -19,9 +20,11 @@ Sums = tuple[float, float, float]
 
 def metric_names(connection: Connection, where: RunFilter) -> tuple[MetricName, ...]:
     """Return the numbers that runs measured once each, most frequent first."""
+    where = searched(connection, where)
     n: dict[str, int] = defaultdict(int)
     units: dict[str, str] = {}
-    cells = (MetricCell.name, func.max(MetricCell.unit), func.sum(MetricCell.n))
+    cell = sums_of(where)
+    cells = (cell.name, func.max(cell.unit), func.sum(cell.n))
     runs = (Metric.name, func.max(Metric.unit), func.count())
     for statement in _statements(where, cells, runs):
         for name, unit, count in connection.execute(
@@ -38,6 +41,7 @@ def trade_off(connection: Connection, where: RunFilter, quality: str, speed: str
     good = timed(where)
     if good is None:
         return ()
+    good = searched(connection, good)
     qualities = _sums(connection, good, clean_text(quality))
     if speed == DURATION:
         speeds = {row.model_id: (row.median_ms, row.count) for row in spread(connection, good).models}
@@ -61,12 +65,8 @@ def _error(n: float, total: float, squares: float) -> float | None:
 
 
 def _sums(connection: Connection, where: RunFilter, name: str) -> dict[str, Sums]:
-    cells = (
-        Series.model_id,
-        func.sum(MetricCell.n),
-        func.sum(MetricCell.total),
-        func.sum(MetricCell.squares),
-    )
+    cell = sums_of(where)
+    cells = (Series.model_id, func.sum(cell.n), func.sum(cell.total), func.sum(cell.squares))
     size = func.abs(Metric.value)
     square = case((size > 1e150, MOST), (size < 1e-150, 0.0), else_=Metric.value * Metric.value)
     value = case((func.abs(Metric.value) > MOST, 0.0), else_=Metric.value)
@@ -83,12 +83,13 @@ def _statements(
     where: RunFilter, cells: tuple[Any, ...], runs: tuple[Any, ...], name: str | None = None
 ) -> list[Select[*tuple[Any, ...]]]:
     """Return what selects from the days that are summed up already, and from the runs beside them."""
-    days, rest = days_of(where) if is_by_series(where) else (None, [where])
+    days, rest = days_of(where) if is_counted(where) else (None, [where])
     found: list[Select[*tuple[Any, ...]]] = []
     if days is not None:
-        summed = select(*cells).join(Series, Series.id == MetricCell.series_id)
-        summed = summed.where(*in_days(MetricCell, days, where))
-        found.append(summed if name is None else summed.where(MetricCell.name == name))
+        cell = sums_of(where)
+        summed = select(*cells).join(Series, Series.id == cell.series_id)
+        summed = summed.where(*in_days(cell, days, where))
+        found.append(summed if name is None else summed.where(cell.name == name))
     for some in rest:
         read = select(*runs).select_from(Run).join(Series, Series.id == Run.series_id)
         read = read.join(Metric, Metric.run_id == Run.id).where(*conditions(some))

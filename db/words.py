@@ -7,8 +7,9 @@ nothing but words, so no text is an operator.
 """
 
 import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -38,6 +39,7 @@ MOST_WORDS = 2_000
 MOST_ASKED = 20
 LONGEST = 60
 """Characters of a word; a longer one is cut."""
+MOST_ENDINGS = 30
 SHORTEST_BEGINNING = 3
 """Characters from which on a word that is searched for may be the beginning of one."""
 
@@ -106,6 +108,9 @@ def _kept(connection: Connection, words: list[str]) -> Any:
     return words if connection.dialect.name == "postgresql" else " ".join(words)
 
 
+TERMS = text(
+    f"SELECT term FROM run_words_terms WHERE term >= :first AND term < :last LIMIT {MOST_ENDINGS + 1}"
+)
 INSERT = {
     "sqlite": text("INSERT INTO run_words (rowid, words) SELECT seq, :words FROM run WHERE id = :run_id"),
     "postgresql": text(
@@ -131,14 +136,43 @@ def reindex(connection: Connection, run_id: str) -> None:
     index(connection, run_id, said_by(parameters, note, answers))
 
 
-def found_in(query: str) -> tuple[ColumnElement[bool], ColumnElement[int]]:
-    """Return the condition on `RUN_WORDS` that all words of a query are there, and its `Run.seq`."""
+Endings = Mapping[str, Sequence[str]]
+"""Of the beginnings of words, all words that begin so."""
+
+
+def endings(connection: Connection, query: str) -> Endings:
+    """Return the words that a query may mean, where they are few.
+
+    FTS5 gathers all runs of all words that begin alike before it gives the first one; with the words
+    themselves it goes through no more runs than are taken. PostgreSQL does not mind.
+    """
+    found: dict[str, Sequence[str]] = {}
+    if connection.dialect.name == "sqlite":
+        for word, begins in asked(query):
+            if begins:
+                terms = connection.execute(TERMS, {"first": word, "last": f"{word}{chr(sys.maxunicode)}"})
+                found[word] = terms.scalars().all()
+    return {word: terms for word, terms in found.items() if 0 < len(terms) <= MOST_ENDINGS}
+
+
+def found_in(query: str, known: Endings | None = None) -> tuple[ColumnElement[bool], ColumnElement[int]]:
+    """Return the condition on `RUN_WORDS` that all words of a query are there, and its `Run.seq`.
+
+    Args:
+        known: `endings` of the query, which make it quicker.
+    """
     words = asked(query)
     if not words:
         return false(), _Seq()
-    fts = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in words)
+    fts = " AND ".join(_fts(word, begins, known or {}) for word, begins in words)
     tsquery = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in words)
     return _Match(literal(fts), literal(tsquery)), _Seq()
+
+
+def _fts(word: str, begins: bool, known: Endings) -> str:
+    if begins and word in known:
+        return "(" + " OR ".join(f'"{term}"' for term in known[word]) + ")"
+    return f'"{word}"{"*" if begins else ""}'
 
 
 class _Seq(FunctionElement[int]):

@@ -32,7 +32,11 @@ FILTERS = {
     "status": replace(ADA, statuses=("failed",)),
     "outcome": replace(ADA, outcomes=("ok", "timeout")),
     "device": replace(ADA, devices=("cuda:0",)),
-    "tag": replace(ADA, tags=("odd", "none")),
+    "tag": replace(ADA, tags=("odd",)),
+    "two tags": replace(ADA, tags=("odd", "none")),
+    "tag and more": replace(
+        ADA, tags=("odd",), kinds=("vlm",), since=START + timedelta(days=2), until=START + timedelta(days=8)
+    ),
     "time": replace(
         ADA, since=START + timedelta(days=1, milliseconds=1), until=START + timedelta(days=9, hours=7)
     ),
@@ -130,7 +134,7 @@ def filled(
 def history(request: pytest.FixtureRequest, filled: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The same store, in which few runs are many in the second case."""
     if request.param == "counted":
-        for limit in ("latencies.EXACT_RUNS", "queries.FEW", "timelines.FEW"):
+        for limit in ("latencies.EXACT_RUNS", "queries.FEW", "queries.MOST_SORTED"):
             monkeypatch.setattr(f"db.{limit}", 0)
     return filled
 

@@ -1,6 +1,7 @@
 """What a person does with runs, and what is counted then: tags, notes, the bin, comparison; hostile words."""
 
 import threading
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,8 @@ from core.runs import Artifact, Metric
 from db import RunFilter, Store
 from db.errors import InvalidRunError, RunDeletedError, RunNotFoundError
 from db.history_records import BIN_KEEPS, MOST_COMPARED
-from db.models import Cell, MetricCell, TagCell
-from db.sketch import changed
+from db.models import Cell, MetricCell, TagCell, TagMetricCell
+from db.sketch import bin_of, packed
 from tests.support.runs import CAT, GPU, draft, text_file
 
 ADA = RunFilter(owner="ada")
@@ -33,7 +34,7 @@ def cells_of(store: Store) -> dict[str, Any]:
     """Return all that is counted, by what a series stands for; without what is counted as nothing."""
     with store._database.read() as connection:
         found = {}
-        for table in (Cell, MetricCell, TagCell):
+        for table in (Cell, MetricCell, TagCell, TagMetricCell):
             rows = connection.execute(select(table.__table__)).mappings().all()
             found[table.__tablename__] = sorted(
                 tuple(round(v, 9) if isinstance(v, float) else v for v in row.values()) for row in rows
@@ -45,33 +46,43 @@ def counted_anew(store: Store) -> dict[str, Any]:
     """Return what should be counted, from the runs themselves."""
     with store._database.read() as connection:
         runs = connection.execute(
-            text("SELECT id, series_id, time / 86400000 AS day, status, duration_ms FROM run ORDER BY id")
+            text("SELECT id, series_id, time, status, duration_ms FROM run ORDER BY id")
         ).all()
         metrics = connection.execute(
             text("SELECT run_id, name, value, unit FROM metric WHERE step IS NULL")
         ).all()
-        tags = connection.execute(text("SELECT run_id, tag FROM run_tag")).all()
-    place = {run.id: (run.series_id, run.day) for run in runs}
-    n: dict[Any, int] = {}
-    durations: dict[Any, list[float]] = {}
-    sums: dict[Any, list[Any]] = {}
-    tagged: dict[Any, int] = {}
+        tags: dict[str, list[str]] = defaultdict(list)
+        for run_id, tag in connection.execute(text("SELECT run_id, tag FROM run_tag")):
+            tags[run_id].append(tag)
+    place = {run.id: (run.series_id, run.time // 86_400_000) for run in runs}
+    inside: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for run in runs:
-        n[place[run.id]] = n.get(place[run.id], 0) + 1
-        if run.status == "ok" and run.duration_ms is not None:
-            durations.setdefault(place[run.id], []).append(run.duration_ms)
+        for key in (place[run.id], *((tag, *place[run.id]) for tag in tags[run.id])):
+            inside[key].append(run)
+    sums: dict[tuple[Any, ...], list[Any]] = {}
     running = {run.id for run in runs if run.status == "running"}
     for metric in metrics:
-        if metric.run_id not in running:
-            row = sums.setdefault((metric.name, *place[metric.run_id]), [0, 0.0, 0.0, metric.unit])
-            row[:3] = [row[0] + 1, row[1] + metric.value, row[2] + metric.value**2]
-    for tag in tags:
-        tagged[tag.tag, *place[tag.run_id]] = tagged.get((tag.tag, *place[tag.run_id]), 0) + 1
+        for prefix in ((), *((tag,) for tag in tags[metric.run_id])):
+            if metric.run_id not in running:
+                row = sums.setdefault((*prefix, metric.name, *place[metric.run_id]), [0, 0.0, 0.0, ""])
+                row[:] = [row[0] + 1, row[1] + metric.value, row[2] + metric.value**2, metric.unit]
+    counted = {key: counts_of(some) for key, some in inside.items()}
+    summed = {key: (row[0], round(row[1], 9), round(row[2], 9), row[3]) for key, row in sums.items()}
     return {
-        "cell": sorted((*key, n[key], changed(b"", durations.get(key, []))) for key in n),
-        "metric_cell": sorted((*k, v[0], round(v[1], 9), round(v[2], 9), v[3]) for k, v in sums.items()),
-        "tag_cell": sorted((*key, count) for key, count in tagged.items()),
+        "cell": sorted((*key, *row) for key, row in counted.items() if len(key) == 2),
+        "metric_cell": sorted((*key, *row) for key, row in summed.items() if len(key) == 3),
+        "tag_cell": sorted((*key, *row) for key, row in counted.items() if len(key) == 3),
+        "tag_metric_cell": sorted((*key, *row) for key, row in summed.items() if len(key) == 4),
     }
+
+
+def counts_of(runs: list[Any]) -> tuple[int, bytes, bytes]:
+    """Return what a cell says of its runs."""
+    bins = Counter(
+        bin_of(run.duration_ms) for run in runs if run.status == "ok" and run.duration_ms is not None
+    )
+    quarters = Counter(run.time % 86_400_000 // 900_000 for run in runs)
+    return len(runs), packed(sorted(bins.items())), packed(sorted(quarters.items()))
 
 
 def test_what_is_counted_is_what_is_there_whatever_was_done(store: Store) -> None:

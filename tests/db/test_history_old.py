@@ -37,8 +37,8 @@ COPIED = (
 NEW = {"run": {"seq", "series_id", "deleted"}, "run_tag": {"seq"}}
 
 
-def store_of_0005(url: str, filled: Store) -> None:
-    """Make a store as revision 0005 left it, with the runs of another one."""
+def store_of(revision: str, url: str, filled: Store) -> None:
+    """Make a store as revision 0005, or a later one, left it, with the runs of another one."""
     engine = create_engine(store_url(url))
     with engine.begin() as connection:
         command.upgrade(alembic_config(connection), "0005")
@@ -52,6 +52,7 @@ def store_of_0005(url: str, filled: Store) -> None:
                 columns = ", ".join(rows[0])
                 values = ", ".join(f":{name}" for name in rows[0])
                 connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values})"), _plain(rows))
+        command.upgrade(alembic_config(connection), revision)
     engine.dispose()
 
 
@@ -64,8 +65,9 @@ def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.parametrize("revision", ["0005", "0006"])
 def test_a_store_with_runs_is_brought_up_to_date(
-    empty_url: str, sqlite_store: Callable[[Path], str], tmp_path: Path
+    empty_url: str, sqlite_store: Callable[[Path], str], tmp_path: Path, revision: str
 ) -> None:
     timed = some_runs(60)
     with Store.open(sqlite_store(tmp_path)) as store:
@@ -73,7 +75,7 @@ def test_a_store_with_runs_is_brought_up_to_date(
         answer = text_file("answer.txt", "고양이")
         said = store.record(draft(note="walrus", artifacts=[answer], pictures={"p": CAT}))
         going = store.start(draft(kind="training", metrics=[Metric("loss", 1.0)]))
-        store_of_0005(empty_url, store)
+        store_of(revision, empty_url, store)
         facets = {name: store.facets(FILTERS[name]) for name in ("all", "tag", "time", "words")}
     with Store.open(empty_url) as old:
         assert old.check() == ()
