@@ -15,7 +15,7 @@ class Check:
     """One constraint, held against one model."""
 
     constraint: str
-    """`latency`, `accuracy`, `memory`, `weights`, `cost`, `licence` or `access`."""
+    """`retired`, `latency`, `accuracy`, `memory`, `weights`, `cost`, `licence` or `access`."""
     fits: bool
     sentence: str
     """What is demanded, and what the model has."""
@@ -27,6 +27,11 @@ class Check:
     value: float | None = None
     gap: float = 0.0
     """By which share of the limit it is missed; 0 where it fits or is no number."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other request would have it fit."""
+        return self.constraint == "retired"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -44,6 +49,7 @@ def checks(candidate: Candidate, request: Request, axis: Axis | None) -> tuple[C
     return tuple(
         one
         for one in (
+            _retired(candidate),
             _licence(candidate, request),
             _access(candidate, request),
             _latency(candidate, request),
@@ -52,6 +58,13 @@ def checks(candidate: Candidate, request: Request, axis: Axis | None) -> tuple[C
             _cost(candidate, request),
         )
         if one is not None
+    )
+
+
+def _retired(candidate: Candidate) -> Check | None:
+    day = candidate.entry.retired
+    return (
+        None if day is None else Check("retired", False, f"it can no longer be had since {day.isoformat()}")
     )
 
 

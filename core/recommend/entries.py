@@ -81,7 +81,7 @@ class Axis:
         _named(self.id, self.benchmark, self.metric, self.protocol, self.source)
         _tasks(self.id, self.tasks)
         if self.pictures is not None:
-            _positive(self.id, "pictures", self.pictures)
+            _count(self.id, "pictures", self.pictures)
 
     @property
     def title(self) -> str:
@@ -103,7 +103,7 @@ class Device:
         if self.kind not in DEVICE_KINDS:
             raise ValueError(f"device {self.id}: the kind is {self.kind!r}, expected one of {DEVICE_KINDS}")
         if self.memory_mb is not None:
-            _positive(self.id, "memory_mb", self.memory_mb)
+            _count(self.id, "memory_mb", self.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,10 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         _named(self.axis, self.source)
-        if not math.isfinite(self.value):
-            raise ValueError(f"{self.axis}: {self.value} is no accuracy")
+        if not _is_number(self.value) or not math.isfinite(self.value):
+            raise ValueError(f"{self.axis}: {self.value!r} is no accuracy")
+        if self.input_size is not None:
+            _count(self.axis, "input_size", self.input_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,9 @@ class Speed:
         _named(self.device, self.source)
         if self.precision not in PRECISIONS:
             raise ValueError(f"{self.device}: the precision is {self.precision!r}, not one of {PRECISIONS}")
-        for name in ("batch", "input_size", "latency_ms"):
-            _positive(self.device, name, getattr(self, name))
+        _count(self.device, "batch", self.batch)
+        _count(self.device, "input_size", self.input_size)
+        _positive(self.device, "latency_ms", self.latency_ms)
 
     @property
     def images_per_s(self) -> float:
@@ -171,7 +174,7 @@ class Entry:
     source: str
     """Of the facts up to the multiply-adds."""
     url: str
-    """The paper, the model card or the provider's page."""
+    """The paper, the model card or the provider's page; empty for a model of one's own."""
     access: str = "weights"
     parameters: int | None = None
     input_size: int | None = None
@@ -189,6 +192,8 @@ class Entry:
     priced: str = ""
     picture_tokens: int | None = None
     """Tokens that the provider counts for one picture of a megapixel."""
+    retired: date | None = None
+    """The day from which it can no longer be had, where that is known."""
     note: str = ""
     accuracy: tuple[Accuracy, ...] = ()
     speed: tuple[Speed, ...] = ()
@@ -197,13 +202,17 @@ class Entry:
         _named(self.id, self.title, self.family, self.licence, self.source)
         _tasks(self.id, self.tasks)
         _day(self.id, self.published)
-        if not self.url.startswith("https://"):
+        if self.url and not self.url.startswith("https://"):
             raise ValueError(f"{self.id}: the address is {self.url!r}, expected https://…")
         if self.access not in ACCESS:
             raise ValueError(f"{self.id}: access is {self.access!r}, expected one of {ACCESS}")
         for name in ("parameters", "input_size", "macs", "activations", "picture_tokens"):
             if getattr(self, name) is not None:
-                _positive(self.id, name, getattr(self, name))
+                _count(self.id, name, getattr(self, name))
+        if not (self.commercial is None or isinstance(self.commercial, bool)):
+            raise ValueError(f"{self.id}: commercial is {self.commercial!r}, expected true or false")
+        if self.retired is not None:
+            _day(self.id, self.retired)
         if (self.access == "api") != bool(self.provider):
             raise ValueError(f"{self.id}: an API has a provider, and weights have none")
         keys = [(one.axis, one.input_size) for one in self.accuracy]
@@ -320,8 +329,11 @@ def _rows(path: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    accuracy = tuple(_made(Accuracy, one) for one in row.pop("accuracy", ()))
-    speed = tuple(_made(Speed, one) for one in row.pop("speed", ()))
+    try:
+        accuracy = tuple(_made(Accuracy, one) for one in row.pop("accuracy", ()))
+        speed = tuple(_made(Speed, one) for one in row.pop("speed", ()))
+    except ValueError as error:
+        raise ValueError(f"{row.get('id', 'a model without an id')}: {error}") from error
     return _made(Entry, {"commercial": None, **row, "accuracy": accuracy, "speed": speed})
 
 
@@ -370,6 +382,15 @@ def _day(where: str, day: object) -> None:
         raise ValueError(f"{where}: {day!r} is no day of this field, as in 2026-01-31")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _positive(where: str, name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not isinstance(value, int | float) or not _is_number(value) or not 0 < value < math.inf:
         raise ValueError(f"{where}: {name} is {value!r}, expected above 0")
+
+
+def _count(where: str, name: str, value: object) -> None:
+    if not isinstance(value, int) or not _is_number(value) or value < 1:
+        raise ValueError(f"{where}: {name} is {value!r}, expected a whole number above 0")

@@ -78,10 +78,10 @@ class NearestMiss:
 def nearest_miss(excluded: Sequence[Excluded]) -> NearestMiss | None:
     """Return the model that misses the fewest constraints, and of these the one that misses least.
 
-    Those with a missing figure are left out: nobody knows what they would take. A licence or a way to run
-    counts as more than any number.
+    Those with a missing figure are left out, since nobody knows what they would take, and those that can no
+    longer be had. A licence or a way to run counts as more than any number.
     """
-    known = [one for one in excluded if not any(check.unknown for check in one.missed)]
+    known = [one for one in excluded if not any(check.unknown or check.is_final for check in one.missed)]
     if not known:
         return None
     best = min(known, key=_distance)

@@ -14,7 +14,7 @@ from core.recommend.candidates import Candidate
 from core.recommend.entries import Accuracy, Axis, Choice, Entry, Speed
 from core.recommend.figures import Figure
 from core.recommend.rank import front, ordered
-from core.recommend.request import DEPLOYMENTS, Request
+from core.recommend.request import Request
 from core.vlm.prices import Price
 from tests.support.recommending import AXIS, CPU, HERE_NAME, TASK, benchmark, catalog, entry, facts
 
@@ -129,6 +129,14 @@ def test_licence_access_memory_weights_and_cost() -> None:
     unpriced = recommend(replace(ON_CPU, cost_per_1000=100), facts(catalog(*models)))
     assert out(unpriced) == {"api": "cost"} and unpriced.excluded[0].unknown
     assert out(recommend(Request(TASK, deployment="edge"), known))["api"] == "access"
+
+
+def test_what_was_shut_down_is_out_and_never_the_nearest_miss() -> None:
+    gone = entry("gone", 99, 10, retired=date(2024, 12, 6))
+    answer = recommend(replace(ON_CPU, latency_ms=15), facts(catalog(gone, entry("a", 80, 20))))
+    assert out(answer) == {"gone": "retired", "a": "latency"}
+    assert "2024-12-06" in answer.excluded[-1].sentence
+    assert answer.nearest_miss is not None and answer.nearest_miss.candidate.entry.id == "a"
 
 
 def test_own_measurements_come_before_published_ones_and_other_machines_never_count() -> None:
@@ -352,7 +360,3 @@ def test_every_model_is_either_recommended_or_excluded_with_a_sentence(
     assert sorted([*ids(answer), *out(answer)]) == sorted(f"m{at}" for at in range(len(models)))
     assert all(one.sentence.endswith(".") and one.missed for one in answer.excluded)
     json.dumps(answer.to_json(), allow_nan=False)
-
-
-def test_every_deployment_says_what_it_takes_for_granted() -> None:
-    assert all(one.about.endswith(".") for one in DEPLOYMENTS.values())
