@@ -18,6 +18,7 @@ from core.cli import (
     ask,
     attend,
     bench,
+    calibrate,
     features,
     models,
     recommend,
@@ -65,6 +66,7 @@ app.command("ask")(ask.ask_models)
 app.command("vlm-models")(ask.list_vlms)
 app.command("vlm-run")(vlm_run.run_data_set)
 app.command("bench")(bench.benchmark_models)
+app.command("calibrate")(calibrate.calibrate_machine)
 app.command("recommend")(recommend.recommend_models)
 app.command("report")(report.write_report)
 app.command("sweep")(sweep.sweep_models)
