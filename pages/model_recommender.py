@@ -1,6 +1,8 @@
 """Model recommender: which model, why, and how sure."""
 
+from pages.ui.errors import page_errors
 from pages.ui.layout import page_head
+from pages.ui.recommend_page import recommender
 
 page_head(
     "Model recommender",
@@ -12,3 +14,6 @@ page_head(
     "protocol only, and what was left out says by which constraint.",
     ("The Pareto frontier of accuracy and speed (Bianco et al., 2018)", "https://arxiv.org/abs/1810.00736"),
 )
+
+with page_errors():
+    recommender()

@@ -136,9 +136,14 @@ def estimate_s(plan: Plan) -> float:
 def entry_s(plan: Plan, entry: Entry) -> float:
     """Return about how many seconds one model takes."""
     weights_mb = weights_mb_of(resolve(entry.model_id))
-    timed_s = min(WARM_UP_S, max(1.0, 2 * entry.options.seconds)) / 2 + entry.options.seconds
     truth_s = truth_count(plan.truths) * max(0.01, TRUTH_S_PER_MB * weights_mb)
-    return START_S + weights_mb / LOAD_MB_PER_S + timed_s + truth_s
+    return timing_s(entry.options, weights_mb) + truth_s
+
+
+def timing_s(options: Options, weights_mb: float) -> float:
+    """Return about how many seconds a model of that size takes, without an accuracy."""
+    timed_s = min(WARM_UP_S, max(1.0, 2 * options.seconds)) / 2 + options.seconds
+    return START_S + weights_mb / LOAD_MB_PER_S + timed_s
 
 
 def weights_mb_of(spec: ModelSpec) -> float:

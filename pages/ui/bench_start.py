@@ -27,17 +27,23 @@ from pages.ui.vlm_set_words import duration
 
 def begin(plan: Plan, given: Mapping[str, bytes], done: Collection[str] = ()) -> LiveBenchmark | None:
     """Let a benchmark work in the background and name it in the address; draw why where it cannot begin."""
+    live = started(plan, given, done)
+    if live is not None:
+        show_benchmark(plan.id)
+    return live
+
+
+def started(plan: Plan, given: Mapping[str, bytes], done: Collection[str] = ()) -> LiveBenchmark | None:
+    """Let a benchmark work in the background; draw why where it cannot begin."""
     try:
         check(plan)
         benchmark = Benchmark(
             plan, sink=store(), owner=visitor(), given=given, done=done, device=settings().device
         )
-        live = live_benchmarks().start(benchmark, visitor())
+        return live_benchmarks().start(benchmark, visitor())
     except (VisionBenchError, StoreError) as error:
         show_error(error)
         return None
-    show_benchmark(plan.id)
-    return live
 
 
 def check(plan: Plan) -> None:

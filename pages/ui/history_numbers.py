@@ -14,22 +14,26 @@ from core.vlm.safe import plain as readable
 from pages.ui.history_state import PAGE
 
 
-def numbers(name: str, rows: Sequence[dict[str, object]]) -> None:
-    """Draw a button that opens the numbers behind a chart; they are sent only when it is open."""
+def numbers(name: str, rows: Sequence[dict[str, object]], page: str = PAGE) -> None:
+    """Draw a button that opens the numbers behind a chart; they are sent only when it is open.
+
+    Args:
+        page: Prefix of the widget keys, and of the file's name.
+    """
     with st.container(horizontal=True, vertical_alignment="center"):
         numbers_of = st.popover(
             "Numbers",
             icon=":material/table:",
             type="tertiary",
-            key=f"{PAGE}_{name}_numbers",
+            key=f"{page}_{name}_numbers",
             on_change="rerun",
         )
         st.download_button(
             "CSV",
             partial(rows_csv, rows),
-            f"history-{name}.csv",
+            f"{page}-{name}.csv",
             "text/csv",
-            key=f"{PAGE}_{name}_csv",
+            key=f"{page}_{name}_csv",
             icon=":material/download:",
             type="tertiary",
             on_click="ignore",
@@ -40,7 +44,7 @@ def numbers(name: str, rows: Sequence[dict[str, object]]) -> None:
             st.dataframe(
                 [{head: _shown(value) for head, value in row.items()} for row in rows],
                 hide_index=True,
-                key=f"{PAGE}_{name}_table",
+                key=f"{page}_{name}_table",
                 alt=f"Numbers of the chart {name}",
             )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from db.records import RunFilter
 from pages.ui import state
+from pages.ui.bound import bound as widget
 from pages.ui.history_view import HistoryView, Point, from_address, to_address, zone_of
 from pages.ui.session import visitor
 from pages.ui.text import browser_zone
@@ -73,14 +73,7 @@ def bound(
         read: From the widget's value to the field's.
         afresh: Whether the browser is told the value although it did not change: its words may have.
     """
-    key = f"{PAGE}_{name}"
-    if afresh or key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
-    return {"key": key, "on_change": partial(_read, name, key, read)}
-
-
-def _read(name: str, key: str, read: Callable[[Any], Any]) -> None:
-    change(**{name: read(st.session_state[key])})
+    return widget(f"{PAGE}_{name}", value, lambda given: change(**{name: read(given)}), afresh=afresh)
 
 
 def filter_of(view: HistoryView) -> RunFilter:

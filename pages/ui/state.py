@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pages.ui.bench_sweep_read import Swept
     from pages.ui.history_export import Job
     from pages.ui.history_view import HistoryView
+    from pages.ui.recommend_page import Held
+    from pages.ui.recommend_view import RecommendView
     from pages.ui.report_view import Made
     from pages.ui.segment_compare import Replayed
     from pages.ui.segment_evaluate import Evaluated
@@ -196,6 +198,9 @@ BENCH_ADDRESS: Slot[str] = Slot("bench_address")
 BENCH_UPLOADS: Slot[tuple[ImageInput, ...]] = Slot("bench_uploads")
 """Pictures that were uploaded for a benchmark."""
 
+BENCH_ZIPS: Slot[dict[str, tuple[ImageInput, ...]]] = Slot("bench_zips")
+"""Digest of each zip among the uploads of the benchmark page to the pictures in it."""
+
 BENCH_LABELLED: Slot[tuple[str, str]] = Slot("bench_labelled")
 """Name and path of the labelled pictures that were uploaded last."""
 
@@ -204,6 +209,21 @@ HISTORY_VIEW: Slot[HistoryView] = Slot("history_view")
 
 HISTORY_EXPORT: Slot[Job] = Slot("history_export")
 """The export that is being written, or that is ready."""
+
+RECOMMEND_VIEW: Slot[RecommendView] = Slot("recommend_view_shown")
+"""The view of the recommender that was shown last."""
+
+RECOMMEND_HELD: Slot[Held] = Slot("recommend_held")
+"""What is known to this visitor, and the last answer made of it."""
+
+RECOMMEND_RUN: Slot[str] = Slot("recommend_run")
+"""The saved recommendation in the address that the page has already acted on."""
+
+RECOMMEND_SAVED: Slot[tuple[str, str]] = Slot("recommend_saved")
+"""What was asked for when a recommendation was saved last, and its run."""
+
+RECOMMEND_BENCH: Slot[str] = Slot("recommend_bench")
+"""The benchmark that the recommender began last."""
 
 REPORT: Slot[Made] = Slot("report_made")
 """The last report that was made, and what it was asked for."""
