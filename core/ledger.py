@@ -57,6 +57,17 @@ class KeptMetric(Protocol):
     def value(self) -> float: ...
 
 
+class KeptInput(Protocol):
+    """A picture that a stored run took; its file may be kept, too."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def kept(self) -> bool: ...
+
+
 class Kept(Protocol):
     """A stored run."""
 
@@ -66,6 +77,8 @@ class Kept(Protocol):
     def parameters(self) -> Mapping[str, Any]: ...
     @property
     def metrics(self) -> Sequence[KeptMetric]: ...
+    @property
+    def inputs(self) -> Sequence[KeptInput]: ...
 
 
 class Ledger(RunSink, Protocol):
@@ -105,4 +118,8 @@ class Ledger(RunSink, Protocol):
 
     def run(self, run_id: str, owner: str | None) -> Kept:
         """Return a stored run."""
+        ...
+
+    def picture_data(self, run_id: str, role: str, owner: str | None) -> bytes | None:
+        """Return the file of an input picture, None where only its digest was kept."""
         ...

@@ -20,8 +20,8 @@ MOST_ENDED = 8
 class Job(Protocol):
     """A run that works in the thread that it is given."""
 
-    set_id: str
-
+    @property
+    def set_id(self) -> str: ...
     @property
     def progress(self) -> Any: ...
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from core.images import ImageInput
-
 LOCAL_OWNER = "local"
 """Who owns the runs of a private machine: the app's and the command line's alike."""
 
@@ -35,12 +33,31 @@ class Artifact:
     data: bytes
 
 
+class Picture(Protocol):
+    """A picture as a store keeps it; `core.images.ImageInput` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def thumbnail(self) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunInput:
     """A picture that a run took, and the part it played (`picture`, `first`, `second` …)."""
 
     role: str
-    image: ImageInput
+    image: Picture
 
 
 @dataclass(frozen=True, slots=True)

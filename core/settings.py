@@ -54,6 +54,8 @@ class Settings:
     """Origin of the loopback test server that stands in for all remote providers; empty for none."""
     ray: str
     """Address of a Ray cluster that the page may send sweeps to, such as `HOST:6379`; empty for none."""
+    turn_file: Path | None
+    """The file that whoever measures holds locked; None is one of this person's on this machine."""
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:
@@ -131,6 +133,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         vlm_url=_address(env, f"{prefix}VLM_URL"),
         loopback_url=_address(env, f"{prefix}LOOPBACK_URL", here=True),
         ray=env.get(f"{prefix}RAY", "").strip(),
+        turn_file=Path(turn) if (turn := env.get(f"{prefix}TURN_FILE", "").strip()) else None,
     )
 
 

@@ -34,6 +34,7 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     from core.settings import settings
 
     monkeypatch.setenv("VISION_BENCH_DATABASE_URL", f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    monkeypatch.setenv("VISION_BENCH_TURN_FILE", str(tmp_path / "turn"))
     settings.cache_clear()
     yield
     settings.cache_clear()

@@ -5,6 +5,7 @@ calls there. A process that measured other models before has memory of theirs; t
 beginning of the cell.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -53,15 +54,24 @@ class Cell:
             raise InputError("This is no measurement.", "Name a model, a picture and options.") from error
 
 
-def measure_item(model_id: str, item: str) -> RunDraft:
-    """Measure a cell of a sweep: `item` is JSON of an object with `picture` and `options`."""
-    return measure_cell(Cell.from_json({"model_id": model_id, **json.loads(item)}))
+def measure_item(model_id: str, item: str, data: bytes = b"") -> RunDraft:
+    """Measure a cell of a sweep: `item` is JSON of an object with `picture` and `options`.
+
+    Args:
+        data: The file of the picture where its name is a digest; `name` of `item` says what it is called.
+    """
+    raw = json.loads(item)
+    given = {hashlib.sha256(data).hexdigest(): data} if data else None
+    return measure_cell(
+        Cell.from_json({"model_id": model_id, **raw}), given=given, title=str(raw.get("name", ""))
+    )
 
 
 def measure_cell(
     cell: Cell,
     *,
     given: Mapping[str, bytes] | None = None,
+    title: str = "",
     owner: str = LOCAL_OWNER,
     device: str = "auto",
 ) -> RunDraft:
@@ -71,13 +81,14 @@ def measure_cell(
 
     Args:
         given: Digest to the bytes of pictures that are no samples.
+        title: What the picture is called where it is none.
 
     Raises:
         InputError: There is no such model or picture, or the options do not suit the model.
         VisionBenchError: The model cannot be loaded, or the memory does not suffice.
     """
     started = time.perf_counter()
-    image, spec, before = load_picture(cell.picture, given), resolve(cell.model_id), machine_state()
+    image, spec, before = load_picture(cell.picture, given, title), resolve(cell.model_id), machine_state()
     measuring = Measuring(spec, cell.options, device)
     try:
         result = Result(spec.id, cell.options, measuring.facts, before)

@@ -16,11 +16,12 @@ from core.samples import SCENE_PREFIX, load_sample
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-def load_picture(name: str, given: Mapping[str, bytes] | None = None) -> ImageInput:
+def load_picture(name: str, given: Mapping[str, bytes] | None = None, title: str = "") -> ImageInput:
     """Return the picture that a name stands for.
 
     Args:
         given: Digest to the bytes of a file.
+        title: What a file is called; the beginning of its digest by default.
 
     Raises:
         InputError: There is none, its bytes are not there or are others, or it is no picture.
@@ -29,7 +30,7 @@ def load_picture(name: str, given: Mapping[str, bytes] | None = None) -> ImageIn
         data = (given or {}).get(name)
         if data is None or hashlib.sha256(data).hexdigest() != name:
             raise InputError(f"The file {name[:12]}… is not here.", "Give the picture itself along.")
-        return decode(data, name[:12])
+        return decode(data, title or name[:12])
     return load_sample(f"{SCENE_PREFIX}{name}" if name.isascii() and name.isdigit() else name)
 
 

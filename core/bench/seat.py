@@ -180,6 +180,7 @@ class Seat:
             if not left[0]:
                 found: Accuracy = self._ask("accuracy_result")
                 self._result.accuracy = found
+                self._result.notes += [found.note[:MAX_MESSAGE]] if found.note else []
         except Gone:
             raise
         except Raised as error:

@@ -3,6 +3,7 @@
 Models of one group are all loaded, and the clock goes round: one after the other is timed for a moment, in
 the other direction the next time, so that what drifts on the machine hits all alike. Only one is busy at any
 moment. A group is as large as the memory allows; each model is recorded as soon as it is complete.
+It begins when no other measurement is under way on this machine (`core.bench.turn`).
 """
 
 import threading
@@ -15,6 +16,7 @@ from core.bench.pictures import load_picture
 from core.bench.plan import Entry, Plan, entry_s, key_of, weights_mb_of
 from core.bench.progress import ENDED, Pace, Phase, Progress
 from core.bench.seat import Seat
+from core.bench.turn import LOOK_EVERY_S, Turn
 from core.environment import choose_device
 from core.errors import VisionBenchError
 from core.loaders import FREE_SHARE, free_mb
@@ -84,11 +86,16 @@ class Benchmark:
         self._lock = threading.Lock()
         self._may_go, self._ended = threading.Event(), threading.Event()
         self._may_go.set()
-        self._cancelled = False
+        self._cancelled = threading.Event()
         self._phase, self._message = Phase.WAITING, ""
         self._began, self._paused_s = 0.0, 0.0
         self._paused_at: float | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def set_id(self) -> str:
+        """Common to all its runs."""
+        return self.plan.id
 
     @property
     def estimate_s(self) -> float:
@@ -142,7 +149,7 @@ class Benchmark:
 
     def cancel(self) -> None:
         """Kill what is under way; what is recorded stays."""
-        self._cancelled = True
+        self._cancelled.set()
         self._may_go.set()
         with self._lock:
             seats = list(self._seats)
@@ -152,14 +159,17 @@ class Benchmark:
     # What it does
 
     def work(self) -> Progress:
-        """Measure every model, and return how it ended; `outcomes` are those that are through.
+        """Wait for its turn, measure every model, and return how it ended; `outcomes` are those through.
 
         Raises:
+            SetupError: Measurements cannot take turns here.
             Exception: Whatever the sink or `on_outcome` raised; what a model does is its failed run.
         """
-        self._began = time.perf_counter()
-        self._set(Phase.RUNNING, "")
+        turn = Turn()
         try:
+            self._wait_for(turn)
+            self._began = time.perf_counter()
+            self._set(Phase.RUNNING, "")
             for group in self._groups():
                 self._measure(group)
             self._set(Phase.DONE, "")
@@ -170,8 +180,15 @@ class Benchmark:
             raise
         finally:
             self._clear()
+            turn.give_up()
             self._ended.set()
         return self.progress
+
+    def _wait_for(self, turn: Turn) -> None:
+        while not turn.try_take():
+            self._set(Phase.WAITING, turn.why)
+            if self._cancelled.wait(LOOK_EVERY_S):
+                raise _Stopped
 
     def _work_quietly(self) -> None:
         try:
@@ -226,7 +243,7 @@ class Benchmark:
         self._gate()
         self._set(Phase.RUNNING, message)
         value = step(*arguments)
-        if self._cancelled:  # a seat whose process was killed for that did not fail
+        if self._cancelled.is_set():  # a seat whose process was killed for that did not fail
             raise _Stopped
         with self._lock:
             self._pace.add(share * self._expected[seat.entry.key])
@@ -240,7 +257,7 @@ class Benchmark:
             with self._lock:
                 self._paused_s += time.perf_counter() - began
                 self._paused_at = None
-        if self._cancelled:
+        if self._cancelled.is_set():
             raise _Stopped
 
     def _record(self, seat: Seat) -> None:

@@ -8,6 +8,7 @@ import typer
 from core.cli.shared import (
     Answer,
     JsonOption,
+    MaxTokensOption,
     NoStoreOption,
     PictureArgument,
     read_picture,
@@ -40,9 +41,7 @@ def ask_models(
         list[str] | None,
         typer.Option("--reference", metavar="R", help="A right answer, or one of the objects; can be again."),
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", metavar="N", help="Most tokens of an answer, thinking included.")
-    ] = 1024,
+    max_tokens: MaxTokensOption = 1024,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="S", help="Seconds that one attempt may take.")
     ] = 60.0,

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.shared import SAMPLE_PREFIX, Answer, JsonOption, NoStoreOption, read_picture, run_store
-from core.cli.watching import watched
+from core.cli.shared import (
+    SAMPLE_PREFIX,
+    Answer,
+    EstimateOption,
+    JsonOption,
+    NoStoreOption,
+    read_picture,
+    run_store,
+)
+from core.cli.watching import CANCELLED, watched
 from core.enough import ENOUGH
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
     from core.bench.suite import Outcome
     from db import Store
 
-CANCELLED = 130
 USUAL_PICTURE = f"{SAMPLE_PREFIX}scene/1"
 COLUMNS = (
     ("load_ms", "load ms"),
@@ -71,7 +78,7 @@ def benchmark_models(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="ID", help="Leave out what this benchmark recorded.")
     ] = None,
-    only_estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it will take.")] = False,
+    only_estimate: EstimateOption = False,
     as_json: JsonOption = False,
     no_store: NoStoreOption = False,
 ) -> Answer:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from core.cli.shared import Answer, JsonOption, new_file, open_store, writing
+from core.cli.shared import Answer, JsonOption, names, new_file, open_store, writing
 from core.environment import git_revision
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
@@ -122,11 +122,6 @@ def _statuses(text: str) -> tuple[str, ...]:
     if unknown:
         raise InputError(f"There is no status {unknown[0]!r}.", f"They are {', '.join(STATUSES)}.")
     return found
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Return what stands between commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def time_zone(text: str) -> tzinfo:

@@ -40,6 +40,10 @@ SizeOption = Annotated[
     int | None,
     typer.Option("--size", metavar="PX", help="Shorter side of the model's input; its own if left out."),
 ]
+MaxTokensOption = Annotated[
+    int, typer.Option("--max-tokens", metavar="N", help="Most tokens of an answer, thinking included.")
+]
+EstimateOption = Annotated[bool, typer.Option("--estimate", help="Say what it will take, and do nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,11 @@ def read_picture(name: str) -> ImageInput:
             f"{name} cannot be read ({error}).", "Check its name and your right to read it."
         ) from error
     return replace(decode(data, name, limits), name=path.name)  # a message names the path, a run does not
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return what stands between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def new_file(path: Path) -> Path:

@@ -1,24 +1,26 @@
 """`sweep`: models x pictures x options measured as one job, on this machine or on a Ray cluster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from core.cli.shared import Answer, JsonOption, open_store
-from core.cli.watching import watched
+from core.cli.shared import Answer, JsonOption, names, open_store, read_picture
+from core.cli.watching import CANCELLED, watched
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
 
 if TYPE_CHECKING:
     from core.bench.sweep.crew import Where
+    from core.bench.sweep.files import PictureFile
     from core.bench.sweep.plan import SweepPlan
     from core.bench.sweep.progress import Progress
+    from core.images import ImageInput
     from db import Store
     from db.records import CallCount
 
-CANCELLED = 130
 MOST_SCENES = 100_000
 T = TypeVar("T")
 
@@ -34,6 +36,12 @@ def sweep_models(
     scenes: Annotated[
         str, typer.Option("--scenes", metavar="N[@SEED]", help="So many scenes, from a seed on (1).")
     ] = "",
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file", metavar="PATH", help="A picture, or a folder or zip of pictures; may be repeated."
+        ),
+    ] = None,
     batch: Annotated[
         str, typer.Option("--batch", metavar="1,8", help="Batch sizes of the throughput, all in each cell.")
     ] = "1",
@@ -78,6 +86,7 @@ def sweep_models(
     where = _where(workers, ray, gpus_per_cell)
     if resume and (models or pictures or scenes):
         raise InputError("A resumed sweep has its own cells.", "Leave models and pictures out.")
+    found = _files(files or [])
     plan = None
     if not resume:
         choices: dict[str, list[object]] = {
@@ -88,12 +97,22 @@ def sweep_models(
             "batches": [_list(batch, int, "--batch")],
             "seconds": [seconds],
         }
-        plan = _plan(_list(models, str, "--models"), _pictures(pictures, scenes), choices, deadline)
+        wanted = [*_pictures(pictures, scenes), *(file.sha256 for file in found)]
+        plan = _plan(names(models), wanted, choices, deadline)
     with open_store() as store:
         if plan is None:
-            run = SweepRun.resume(resume, where=where, measure=measure_item, ledger=store, owner=LOCAL_OWNER)
+            run = SweepRun.resume(
+                resume,
+                where=where,
+                measure=measure_item,
+                ledger=store,
+                owner=LOCAL_OWNER,
+                given={file.sha256: file.data for file in found},
+            )
         else:
-            run = SweepRun.begin(plan, where=where, measure=measure_item, ledger=store, owner=LOCAL_OWNER)
+            run = SweepRun.begin(
+                plan, where=where, measure=measure_item, ledger=store, owner=LOCAL_OWNER, files=found
+            )
         typer.echo(f"{run.plan.count:,} cells on {where}; go on by --resume {run.set_id}.", err=True)
         return _answer(watched(run, _text), store)
 
@@ -108,7 +127,7 @@ def _where(workers: int, ray: str, gpus: float) -> "Where":
 
 
 def _plan(
-    models: list[str], pictures: list[str], choices: dict[str, list[object]], deadline_s: float
+    models: Sequence[str], pictures: Sequence[str], choices: dict[str, list[object]], deadline_s: float
 ) -> "SweepPlan":
     """Return the plan; what no cell could do is said before any is measured."""
     from core.bench.options import Options
@@ -122,10 +141,28 @@ def _plan(
 def _pictures(samples: str, scenes: str) -> list[str]:
     from core.bench.pictures import load_picture
 
-    names = _list(samples, str, "--pictures")
-    for name in names:
+    found = names(samples)
+    for name in found:
         load_picture(name)
-    return [*names, *_scenes(scenes)]
+    return [*found, *_scenes(scenes)]
+
+
+def _files(paths: list[str]) -> "tuple[PictureFile, ...]":
+    """Return pictures on this machine, and those in folders and zips."""
+    from core.bench.sweep.files import files_of
+
+    return files_of(image for path in paths for image in _images(path))
+
+
+def _images(path: str) -> "Iterator[ImageInput]":
+    from core.vlm.datasets import open_items
+
+    if not Path(path).expanduser().is_dir() and not path.lower().endswith(".zip"):
+        yield read_picture(path)
+        return
+    items = open_items(path)
+    for position in range(len(items)):
+        yield items.at(position).load()
 
 
 def _scenes(text: str) -> list[str]:
@@ -143,7 +180,7 @@ def _scenes(text: str) -> list[str]:
 
 def _list(text: str, kind: Callable[[str], T], option: str) -> list[T]:
     try:
-        return [kind(part.strip()) for part in text.split(",") if part.strip()]
+        return [kind(part) for part in names(text)]
     except ValueError as error:
         raise InputError(f"{option} is {text!r}.", "Give whole numbers with commas between them.") from error
 

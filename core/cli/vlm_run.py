@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.shared import Answer, JsonOption, model_pool, open_store
-from core.cli.watching import watched
+from core.cli.shared import (
+    Answer,
+    EstimateOption,
+    JsonOption,
+    MaxTokensOption,
+    model_pool,
+    names,
+    open_store,
+)
+from core.cli.watching import CANCELLED, watched
 from core.errors import InputError
 from core.runs import LOCAL_OWNER
 from core.settings import settings
@@ -18,8 +26,6 @@ if TYPE_CHECKING:
     from core.vlm.setrun.results import Difference, Summary
     from core.vlm.workflow import Providers
     from db import Store
-
-CANCELLED = 130
 
 
 def run_data_set(
@@ -44,12 +50,8 @@ def run_data_set(
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", help="Most calls at once, for each provider.")
     ] = 4,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", metavar="N", help="Most tokens of an answer, thinking included.")
-    ] = 512,
-    only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what it will take and cost, and ask nobody.")
-    ] = False,
+    max_tokens: MaxTokensOption = 512,
+    only_estimate: EstimateOption = False,
     as_json: JsonOption = False,
 ) -> Answer:
     """Ask several models the same about every picture of a data set."""
@@ -103,10 +105,10 @@ def open_providers() -> "Providers":
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
+    found = names(text)
+    if not found:
         raise InputError(f"{option} is empty.", f"Name at least one, as in {option} A,B.")
-    return names
+    return found
 
 
 def _answer(ended: "Progress", store: "Store") -> Answer:

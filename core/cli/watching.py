@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 import typer
 
 SAY_EVERY_S = 2.0
+CANCELLED = 130
+"""Exit code of a run that was broken off, as a shell's after Ctrl-C."""
 
 ProgressT = TypeVar("ProgressT")
 ProgressT_co = TypeVar("ProgressT_co", covariant=True)

@@ -100,7 +100,7 @@ def _shown(image: ImageInput) -> str:
     if held is not None and held[0] == image.sha256:
         return held[1]
     for live in reversed(live_benchmarks().of(visitor())):
-        if live.is_alive and live.run.benchmark.plan.pictures == (picture_name(image),):
+        if live.is_alive and live.run.plan.pictures == (picture_name(image),):
             return live.run.set_id
     found = _latest(image.sha256)
     if found:

@@ -13,11 +13,11 @@ from core.errors import VisionBenchError
 from db.errors import StoreError
 from pages.ui.bench_data import is_lost, labelled_zip
 from pages.ui.bench_limits import limits
-from pages.ui.bench_pictures import files_at_hand
+from pages.ui.bench_pictures import again_uploader, files_at_hand
 from pages.ui.bench_read import Bench
 from pages.ui.bench_start import resume
 from pages.ui.errors import show_error
-from pages.ui.pictures import FORMATS
+from pages.ui.run_buttons import run_buttons
 from pages.ui.session import visitor
 from pages.ui.text import MISSING, plain
 from pages.ui.vlm_set_words import duration
@@ -46,7 +46,16 @@ def follow(live: LiveBenchmark, drawn: int, key: str) -> None:
         }
     )
     with st.container(horizontal=True):
-        _buttons(live, now.phase, key)
+        run_buttons(
+            live.run,
+            paused=now.phase is Phase.PAUSED,
+            ended=now.phase in ENDED,
+            key=key,
+            cancels="Ends the processes that measure. Models that are measured stay, and it can be resumed.",
+            pauses="The step under way comes to its end; no other begins.",
+            may_pause=limits().pauses,
+            waits=now.phase is Phase.WAITING,
+        )
 
 
 def numbers(values: Mapping[str, str]) -> None:
@@ -58,41 +67,12 @@ def numbers(values: Mapping[str, str]) -> None:
 
 def _phase(now: Progress) -> str:
     if now.phase is Phase.WAITING:
-        return "It waits until another benchmark has ended: two at once would disturb each other's times."
+        return plain(now.message) or "Starting"
     if now.phase is Phase.PAUSED:
         return "Paused. Models stay loaded; go on whenever you like."
     if now.phase in ENDED:
         return "Closing"
     return f"{plain(now.message)}. You can leave this page: it goes on." if now.message else "Starting"
-
-
-def _buttons(live: LiveBenchmark, phase: Phase, key: str) -> None:
-    is_over, work = phase in ENDED, live.run.benchmark
-    if phase is Phase.PAUSED:
-        st.button(
-            "Go on",
-            icon=":material/play_arrow:",
-            type="primary",
-            key=f"{key}_go_on",
-            on_click=work.go_on,
-        )
-    elif limits().pauses:
-        st.button(
-            "Pause",
-            icon=":material/pause:",
-            key=f"{key}_pause",
-            on_click=work.pause,
-            disabled=is_over or phase is Phase.WAITING,
-            help="The step under way comes to its end; no other begins.",
-        )
-    st.button(
-        "Cancel",
-        icon=":material/stop_circle:",
-        key=f"{key}_cancel",
-        on_click=live.run.cancel,
-        disabled=is_over,
-        help="Ends the processes that measure. Models that are measured stay, and it can be resumed.",
-    )
 
 
 def ended(bench: Bench, live: LiveBenchmark | None, key: str) -> None:
@@ -125,7 +105,7 @@ def _resume_panel(bench: Bench, key: str) -> None:
         given, lost = files_at_hand(bench.plan, [row.run for row in bench.rows])
         plan = bench.plan
         if lost:
-            given, lost = _again(lost, given, key)
+            given, lost = again_uploader(lost, given, key)
         is_gone = is_lost(plan.truths)
         if is_gone and limits().uploads_data:
             try:
@@ -145,19 +125,3 @@ def _resume_panel(bench: Bench, key: str) -> None:
             disabled=bool(lost) or is_gone,
         ) and resume(bench, plan, given):
             st.rerun()
-
-
-def _again(
-    lost: tuple[str, ...], given: Mapping[str, bytes], key: str
-) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """Draw the uploader for pictures that were not kept; return what there is with them."""
-    import hashlib
-
-    count = "1 picture was" if len(lost) == 1 else f"{len(lost)} pictures were"
-    st.caption(f"{count} not kept: give the very same files again.")
-    files = st.file_uploader(
-        "The pictures", FORMATS, accept_multiple_files=True, key=f"{key}_again", label_visibility="collapsed"
-    )
-    found = {hashlib.sha256(data).hexdigest(): data for file in files or () if (data := file.getvalue())}
-    have = {**given, **{name: found[name] for name in lost if name in found}}
-    return have, tuple(name for name in lost if name not in have)

@@ -158,7 +158,7 @@ def _at_work() -> dict[str, tuple[str, str]]:
     for live in reversed(live_benchmarks().of(visitor())):
         if live.is_alive:
             now = live.progress
-            label = f"{_title(live.run.benchmark.plan)} · {now.phase.value} · {now.done} of {now.total}"
+            label = f"{_title(live.run.plan)} · {now.phase.value} · {now.done} of {now.total}"
             found[live.run.set_id] = (label, ":material/pending:")
     return found
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import streamlit as st
 
 from core.bench.pictures import DIGEST
 from core.bench.plan import Plan
+from core.bench.sweep.plan import SweepPlan
 from core.errors import InputError
 from core.images import ImageInput, decode
 from core.samples import SCENE_PREFIX, samples
+from core.vlm.datasets.archive import zip_items
 from db.errors import StoreError
 from db.records import RunRecord
 from pages.ui import state
@@ -22,6 +25,7 @@ from pages.ui.session import store, visitor
 from pages.ui.text import plain
 
 FIRST_SCENE = 1
+MOST_ZIP_MB = 200
 
 
 def picture_name(image: ImageInput) -> str:
@@ -34,7 +38,7 @@ def given_of(images: Sequence[ImageInput]) -> dict[str, bytes]:
     return {image.sha256: image.data for image in images if picture_name(image) == image.sha256}
 
 
-def pictures_picker(key: str, *, files: bool = True) -> tuple[ImageInput, ...]:
+def pictures_picker(key: str) -> tuple[ImageInput, ...]:
     """Draw the choice of several pictures and return them.
 
     Raises:
@@ -58,9 +62,7 @@ def pictures_picker(key: str, *, files: bool = True) -> tuple[ImageInput, ...]:
         "First scene", 0, 2**31 - 1000, FIRST_SCENE, key=f"{key}_first_scene", persist_state="session"
     )
     scenes = [f"{SCENE_PREFIX}{number}" for number in range(int(first), int(first) + int(count))]
-    images = [sample(name) for name in (*photos, *scenes)]
-    if files:
-        images += _files(key)
+    images = [*(sample(name) for name in (*photos, *scenes)), *_files(key)]
     distinct = {image.sha256: image for image in images}
     if len(distinct) > page_limits().pictures:
         raise InputError(
@@ -70,12 +72,13 @@ def pictures_picker(key: str, *, files: bool = True) -> tuple[ImageInput, ...]:
 
 
 def _files(key: str) -> tuple[ImageInput, ...]:
+    zips = page_limits().uploads_data
     files = st.file_uploader(
-        "Own pictures",
-        FORMATS,
+        "Own pictures, or a zip of them" if zips else "Own pictures",
+        [*FORMATS, "zip"] if zips else FORMATS,
         accept_multiple_files=True,
         key=f"{key}_upload",
-        max_upload_size=max(1, int(limits().max_mb)),
+        max_upload_size=max(MOST_ZIP_MB if zips else 1, int(limits().max_mb)),
     )
     before = state.BENCH_UPLOADS.get() or ()
     if not files:
@@ -87,15 +90,38 @@ def _files(key: str) -> tuple[ImageInput, ...]:
                 )
         return before
     known = {image.sha256: image for image in before}
-    found = []
+    known_zips = state.BENCH_ZIPS.get() or {}
+    found: list[ImageInput] = []
+    found_zips: dict[str, tuple[ImageInput, ...]] = {}
     for file in files:
         data = file.getvalue()
-        held = known.get(hashlib.sha256(data).hexdigest())
-        found.append(held or decode(data, file.name, limits()))
+        digest = hashlib.sha256(data).hexdigest()
+        if zips and file.name.lower().endswith(".zip"):
+            found_zips[digest] = known_zips.get(digest) or _of_zip(data, file.name)
+            found += found_zips[digest]
+        else:
+            found.append(known.get(digest) or decode(data, file.name, limits()))
+    state.BENCH_ZIPS.set(found_zips)
     return state.BENCH_UPLOADS.set(tuple(found))
 
 
-def files_at_hand(plan: Plan, runs: Sequence[RunRecord]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+def _of_zip(data: bytes, name: str) -> tuple[ImageInput, ...]:
+    """Return the pictures in a zip, in order.
+
+    Raises:
+        InputError: It cannot be used, or holds too many.
+    """
+    items = zip_items(io.BytesIO(data), name)
+    if len(items) > page_limits().pictures:
+        raise InputError(
+            f"{name} holds {len(items):,} pictures.", f"Pack at most {page_limits().pictures} of them."
+        )
+    return tuple(items.at(position).load() for position in range(len(items)))
+
+
+def files_at_hand(
+    plan: Plan | SweepPlan, runs: Sequence[RunRecord]
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the bytes of a plan's files, and the digests of those that are nowhere to be had."""
     wanted = [name for name in plan.pictures if DIGEST.fullmatch(name)]
     own = [*(state.BENCH_UPLOADS.get() or ()), state.UPLOADED.get(), state.PHOTOGRAPHED.get()]
@@ -107,6 +133,20 @@ def files_at_hand(plan: Plan, runs: Sequence[RunRecord]) -> tuple[dict[str, byte
                     if data := store().picture_data(run.id, picture.role, visitor()):
                         found[picture.sha256] = data
     return found, tuple(name for name in wanted if name not in found)
+
+
+def again_uploader(
+    lost: tuple[str, ...], given: Mapping[str, bytes], key: str
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Draw the uploader for pictures that were not kept; return what there is with them, and what is not."""
+    count = "1 picture was" if len(lost) == 1 else f"{len(lost)} pictures were"
+    st.caption(f"{count} not kept: give the very same files again.")
+    files = st.file_uploader(
+        "The pictures", FORMATS, accept_multiple_files=True, key=f"{key}_again", label_visibility="collapsed"
+    )
+    found = {hashlib.sha256(data).hexdigest(): data for file in files or () if (data := file.getvalue())}
+    have = {**given, **{name: found[name] for name in lost if name in found}}
+    return have, tuple(name for name in lost if name not in have)
 
 
 def picture_words(name: str, runs: Sequence[RunRecord] = ()) -> str:

@@ -117,7 +117,7 @@ def _plan(benchmark_id: str, runs: Sequence[RunRecord], owner: str) -> Plan | No
     """Return the plan: of the benchmark at work here, or as a run has it."""
     live = live_benchmarks().find(benchmark_id, owner)
     if live is not None:
-        return live.run.benchmark.plan
+        return live.run.plan
     with suppress(InputError):
         return next((Plan.from_json(run.parameters["plan"]) for run in runs), None)
     return None

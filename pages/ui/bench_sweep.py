@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.bench.options import Options
+from core.bench.pictures import DIGEST
 from core.bench.plan import Plan, entry_s
 from core.bench.sweep.crew import Here
+from core.bench.sweep.files import files_of
 from core.bench.sweep.plan import SweepPlan
 from core.bench.sweep.ray_crew import OnRay
 from core.bench.sweep.run import KIND
@@ -24,7 +26,7 @@ from pages.ui import state
 from pages.ui.bench_limits import PAGE, PATH, limits
 from pages.ui.bench_models import models_picker
 from pages.ui.bench_options import options_picker
-from pages.ui.bench_pictures import picture_name, pictures_picker
+from pages.ui.bench_pictures import again_uploader, files_at_hand, picture_name, pictures_picker
 from pages.ui.bench_start import forget_address
 from pages.ui.bench_sweep_follow import ended, follow, follow_elsewhere
 from pages.ui.bench_sweep_results import results
@@ -35,6 +37,8 @@ from pages.ui.vlm_set_data import said
 from pages.ui.vlm_set_words import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.bench.sweep.crew import Where
     from core.bench.sweep.live import LiveSweep
 
@@ -106,11 +110,10 @@ def _new() -> None:
         st.subheader("What", anchor=False)
         try:
             models = models_picker(f"{NAME}_models")
-            images = pictures_picker(NAME, files=False)
+            images = pictures_picker(NAME)
         except VisionBenchError as error:
             show_error(error)
             models = ()
-        st.caption("Own pictures are measured in a benchmark; a sweep's go by name to other processes.")
     with right:
         st.subheader("How", anchor=False)
         try:
@@ -176,19 +179,24 @@ def _start(
     workers = where.workers if isinstance(where, Here) else 1
     cells = "1 cell" if plan.count == 1 else f"{plan.count:,} cells"
     st.markdown(f"**{cells}**, about **{duration(about / workers)}** on {plain(str(where))}")
-    if any(live.is_alive for live in live_benchmarks().of(visitor())):
-        st.warning(
-            "A benchmark is under way. What runs beside it disturbs its times.", icon=":material/graphic_eq:"
+    at_work = (*live_benchmarks().of(visitor()), *live_sweeps().of(visitor()))
+    if where.takes_turns and any(live.is_alive for live in at_work):
+        st.info(
+            "Another measurement of yours is under way: this one begins when it has ended, or is a sweep "
+            "that is paused.",
+            icon=":material/hourglass_empty:",
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Start", icon=":material/play_arrow:", type="primary", key=f"{NAME}_start")
         with st.popover("As command", icon=":material/terminal:", type="tertiary", key=f"{NAME}_command"):
-            st.code(command(plan, sets, where), language="bash", wrap_lines=True)
+            names = [image.name for image in images if picture_name(image) == image.sha256]
+            st.code(command(plan, sets, where, names), language="bash", wrap_lines=True)
     if not pressed:
         return
     try:
         with st.spinner("Writing down the cells …"):
-            live = live_sweeps().begin(plan, where=where, ledger=store(), owner=visitor())
+            files = files_of(image for image in images if picture_name(image) == image.sha256)
+            live = live_sweeps().begin(plan, where=where, ledger=store(), owner=visitor(), files=files)
     except (VisionBenchError, StoreError) as error:
         show_error(error)
         return
@@ -196,10 +204,16 @@ def _start(
     st.rerun()
 
 
-def command(plan: SweepPlan, sets: tuple[Options, ...], where: Where) -> str:
-    """Return the command line of a sweep."""
+def command(plan: SweepPlan, sets: tuple[Options, ...], where: Where, files: Sequence[str] = ()) -> str:
+    """Return the command line of a sweep.
+
+    Args:
+        files: Names of the files among its pictures.
+    """
     scenes = [int(name.removeprefix(SCENE_PREFIX)) for name in plan.pictures if name.startswith(SCENE_PREFIX)]
-    photos = [name for name in plan.pictures if not name.startswith(SCENE_PREFIX)]
+    photos = [
+        name for name in plan.pictures if not name.startswith(SCENE_PREFIX) and not DIGEST.fullmatch(name)
+    ]
     several = {
         "--precision": [one.precision for one in sets],
         "--threads": [one.threads for one in sets if one.threads],
@@ -208,6 +222,8 @@ def command(plan: SweepPlan, sets: tuple[Options, ...], where: Where) -> str:
     words = ["python", "-m", "core", "sweep", "--models", ",".join(plan.models)]
     words += ["--pictures", ",".join(photos)] if photos else []
     words += ["--scenes", f"{len(scenes)}@{min(scenes)}"] if scenes else []
+    for name in files:
+        words += ["--file", name]
     words += ["--batch", ",".join(map(str, sets[0].batches))]
     for option, values in several.items():
         words += [option, ",".join(map(str, dict.fromkeys(values)))] if values else []
@@ -261,12 +277,15 @@ def _resume(run: RunRecord) -> None:
     except VisionBenchError as error:
         show_error(error)
         return
+    given, lost = files_at_hand(SweepPlan.from_json(run.parameters), [run])
+    if lost:
+        given, lost = again_uploader(lost, given, NAME)
     if where is None or not st.button(
-        "Resume", icon=":material/resume:", type="primary", key=f"{NAME}_resume"
+        "Resume", icon=":material/resume:", type="primary", key=f"{NAME}_resume", disabled=bool(lost)
     ):
         return
     try:
-        live_sweeps().resume(run.id, where=where, ledger=store(), owner=visitor())
+        live_sweeps().resume(run.id, where=where, ledger=store(), owner=visitor(), given=given)
     except (VisionBenchError, StoreError) as error:
         show_error(error)
         return

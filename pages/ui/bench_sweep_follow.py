@@ -50,7 +50,7 @@ def follow(live: LiveSweep, key: str) -> None:
 def _phase(now: Progress) -> str:
     if now.phase in ENDED:
         return "Closing the sweep"
-    if now.phase is Phase.WAITING:
+    if now.phase in (Phase.WAITING, Phase.IN_LINE):
         return plain(now.message)
     if now.phase is Phase.PAUSED:
         return "Paused: cells under way come to their end, no other begins" if now.under_way else "Paused"

@@ -108,10 +108,10 @@ def groups(rows: Sequence[CallResult]) -> tuple[Group, ...]:
 
 
 def cell_of(row: CallResult) -> tuple[str, Mapping[str, Any]]:
-    """Return the picture and the options of a cell."""
+    """Return what the picture of a cell is called, and its options."""
     try:
         cell = json.loads(row.item)
-        return str(cell["picture"]), dict(cell["options"])
+        return str(cell.get("name") or cell["picture"]), dict(cell["options"])
     except (ValueError, KeyError, TypeError):
         return row.item, {}
 

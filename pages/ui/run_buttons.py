@@ -13,19 +13,39 @@ class Steered(Protocol):
     def cancel(self) -> None: ...
 
 
-def run_buttons(run: Steered, *, paused: bool, ended: bool, key: str, cancels: str) -> None:
+def run_buttons(
+    run: Steered,
+    *,
+    paused: bool,
+    ended: bool,
+    key: str,
+    cancels: str,
+    pauses: str | None = None,
+    may_pause: bool = True,
+    waits: bool = False,
+) -> None:
     """Draw the buttons.
 
     Args:
         key: Which those of the widgets begin with.
         cancels: What cancelling does, in a sentence or two.
+        pauses: What pausing does.
+        may_pause: Whether there is a button for it.
+        waits: Whether it did not begin yet: then there is nothing to pause.
     """
     if paused:
         st.button(
             "Go on", icon=":material/play_arrow:", type="primary", key=f"{key}_go_on", on_click=run.go_on
         )
-    else:
-        st.button("Pause", icon=":material/pause:", key=f"{key}_pause", on_click=run.pause, disabled=ended)
+    elif may_pause:
+        st.button(
+            "Pause",
+            icon=":material/pause:",
+            key=f"{key}_pause",
+            on_click=run.pause,
+            disabled=ended or waits,
+            help=pauses,
+        )
     st.button(
         "Cancel",
         icon=":material/stop_circle:",

@@ -95,7 +95,7 @@ def live_sweeps() -> LiveSweeps:
     return LiveSweeps()
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=tempfile.TemporaryDirectory.cleanup)
 def _uploads() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="vision-bench-", ignore_cleanup_errors=True)
 

@@ -8,9 +8,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.bench.sweep.crew import Here
+from core.bench.sweep.files import files_of
 from core.bench.sweep.plan import SweepPlan
 from core.bench.sweep.run import SweepRun
 from core.runs import LOCAL_OWNER
+from core.samples import load_sample
+from core.scenes import generate_scene
 from core.settings import settings
 from db import RunFilter, Store
 from db.records import CallResult
@@ -19,6 +22,7 @@ from pages.ui.session import live_sweeps
 from tests.pages.conftest import Visit
 from tests.pages.test_vlm import words_of
 from tests.support.sweep_cells import measure
+from tests.support.zips import zipped
 
 PAGE = "model_benchmark"
 PATIENCE_S = 120
@@ -132,6 +136,57 @@ def test_a_real_sweep_from_the_button_to_its_results(visit: Visit, store: Store)
     assert not session.exception and numbers(session)["Done"] == "1 of 1"
     (row,) = session.dataframe[0].value.to_dict("records")
     assert row["Model"] == "ViT trained here on scenes" and row["p50, the middle"].endswith("ms")
+
+
+def test_a_sweep_of_own_pictures_and_a_zip_of_them(visit: Visit, store: Store) -> None:
+    session = opened(visit)
+    mine, others = load_sample("coffee"), [generate_scene(number).png() for number in (1, 2)]
+    files = [
+        ("my =cup.png", mine.data, "image/png"),
+        ("more.zip", zipped({"b/1.png": others[0], "b/2.png": others[1]}), "application/zip"),
+    ]
+    session.multiselect(key="bench_sweep_models").set_value(["shipped/vit-scenes"])
+    session.multiselect(key="bench_sweep_samples").set_value([])
+    session.number_input(key="bench_sweep_scenes").set_value(0)
+    session.number_input(key="bench_sweep_seconds").set_value(0.1)
+    session.file_uploader(key="bench_sweep_upload").set_value(files).run()
+    assert not session.error and "**3 cells**" in said(session)
+    assert "--file 'my =cup.png' --file b/1.png" in session.code[0].value
+    session.button(key="bench_sweep_start").click().run()
+    assert not session.exception and not session.error
+    live = live_sweeps().find(session.query_params["run"], LOCAL_OWNER)
+    assert live is not None
+    live.wait(PATIENCE_S)
+    session.run()
+    assert numbers(session)["Done"] == "3 of 3" and numbers(session)["Failed"] == "0"
+    assert list(session.dataframe[1].value["Picture"]) == ["my =cup.png", "b/1.png", "b/2.png"]
+    run = store.run(live.run.set_id, LOCAL_OWNER)
+    assert [picture.name for picture in run.inputs] == ["my =cup.png", "b/1.png", "b/2.png"]
+    (cell,) = store.runs(RunFilter(kinds=("benchmark",)), limit=1)
+    assert [picture.name for picture in store.run(cell.id, LOCAL_OWNER).inputs] == ["b/2.png"]
+
+
+def test_files_that_were_not_kept_must_be_given_again(visit: Visit, store: Store) -> None:
+    image = load_sample("coffee")
+    with Store.open(settings().database_url, keep_pictures=False) as forgetful:
+        plan = SweepPlan(("sleep-0",), (image.sha256,))
+        run = SweepRun.begin(
+            plan, where=Here(), measure=measure, ledger=forgetful, owner=LOCAL_OWNER, files=files_of([image])
+        )
+        run.cancel()
+        run.work()
+        run.close()
+    session = visit(PAGE, run=run.set_id)
+    assert "1 picture was not kept" in said(session) and session.button(key="bench_sweep_resume").disabled
+    session.file_uploader(key="bench_sweep_again").set_value([("cup.png", image.data, "image/png")]).run()
+    assert not session.button(key="bench_sweep_resume").disabled and not session.exception
+
+
+def test_too_many_pictures_in_a_zip_are_refused(visit: Visit) -> None:
+    data = zipped({f"{number}.png": b"x" for number in range(65)})
+    session = opened(visit)
+    session.file_uploader(key="bench_sweep_upload").set_value([("a.zip", data, "application/zip")]).run()
+    assert "holds 65 pictures" in session.error[0].value.replace("\\", "") and not session.exception
 
 
 def test_cells_are_put_together_by_model_and_options_and_files_are_safe() -> None:

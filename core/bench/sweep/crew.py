@@ -28,8 +28,8 @@ class Crew(Protocol):
         """How many cells it takes at once; may change."""
         ...
 
-    def submit(self, model_id: str, item: str) -> "Future[Measured]":
-        """Take a cell."""
+    def submit(self, model_id: str, item: str, data: bytes = b"") -> "Future[Measured]":
+        """Take a cell, and the file of its picture where that is one."""
         ...
 
     def close(self) -> None:
@@ -50,6 +50,11 @@ class Where(Protocol):
         Raises:
             SetupError: There is none to be had; the message says why.
         """
+        ...
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether no other measurement may be under way on this machine."""
         ...
 
     def __str__(self) -> str:
@@ -78,6 +83,11 @@ class Here:
         """Return a crew; its processes start with its first cells."""
         return LocalCrew(measure, deadline_s, self.workers)
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether no other measurement may be under way on this machine: so it is."""
+        return True
+
     def __str__(self) -> str:
         return f"this machine, {self.workers} worker{'s' if self.workers > 1 else ''}"
 
@@ -86,6 +96,7 @@ class Here:
 class _Job:
     model_id: str
     item: str
+    data: bytes
     future: "Future[Measured]"
 
 
@@ -104,9 +115,9 @@ class LocalCrew:
             thread.start()
         atexit.register(self.close)  # before loky waits for its processes, which may hang
 
-    def submit(self, model_id: str, item: str) -> "Future[Measured]":
-        """Take a cell."""
-        job = _Job(model_id, item, Future())
+    def submit(self, model_id: str, item: str, data: bytes = b"") -> "Future[Measured]":
+        """Take a cell, and the file of its picture where that is one."""
+        job = _Job(model_id, item, data, Future())
         self._jobs.put(job)
         return job.future
 
@@ -123,7 +134,7 @@ class LocalCrew:
     def _work(self, place: Place) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                job.future.set_result(place.run(job.model_id, job.item))
+                job.future.set_result(place.run(job.model_id, job.item, job.data))
             except BaseException as error:
                 job.future.set_exception(error)
             if isinstance(job.future.exception(), PlaceClosedError):

@@ -1,9 +1,10 @@
 """The sweeps that work in this process: what a page drives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from core import live
 from core.bench.sweep.crew import Where
+from core.bench.sweep.files import PictureFile
 from core.bench.sweep.plan import Measure, SweepPlan
 from core.bench.sweep.run import SweepRun
 from core.ledger import Ledger
@@ -22,21 +23,45 @@ class LiveSweeps:
         self._measure = measure or _measure_item
         self._runs: live.LiveRuns[SweepRun] = live.LiveRuns("sweeps")
 
-    def begin(self, plan: SweepPlan, *, where: Where, ledger: Ledger, owner: str) -> LiveSweep:
+    def begin(
+        self,
+        plan: SweepPlan,
+        *,
+        where: Where,
+        ledger: Ledger,
+        owner: str,
+        files: Sequence[PictureFile] = (),
+    ) -> LiveSweep:
         """Write down a new sweep and let it work.
 
+        Args:
+            files: Those among its pictures.
+
         Raises:
-            InputError: The owner has `live.MOST_AT_ONCE` sweeps under way.
+            InputError: The owner has `live.MOST_AT_ONCE` sweeps under way, or a file is missing.
             SetupError: A package is missing.
         """
 
         def make() -> SweepRun:
-            return SweepRun.begin(plan, where=where, measure=self._measure(), ledger=ledger, owner=owner)
+            return SweepRun.begin(
+                plan, where=where, measure=self._measure(), ledger=ledger, owner=owner, files=files
+            )
 
         return self._runs.start(owner, make)
 
-    def resume(self, set_id: str, *, where: Where, ledger: Ledger, owner: str) -> LiveSweep:
+    def resume(
+        self,
+        set_id: str,
+        *,
+        where: Where,
+        ledger: Ledger,
+        owner: str,
+        given: Mapping[str, bytes] | None = None,
+    ) -> LiveSweep:
         """Go on with an own sweep that ended before its end, wherever it was.
+
+        Args:
+            given: Digest to the bytes of files that the store did not keep.
 
         Raises:
             InputError: As `begin`, or it is no sweep.
@@ -52,6 +77,7 @@ class LiveSweeps:
                 ledger=ledger,
                 owner=owner,
                 before=held.run if held is not None else None,
+                given=given,
             )
 
         return self._runs.start(owner, make)

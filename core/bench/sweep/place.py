@@ -52,8 +52,11 @@ class Place:
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
 
-    def run(self, model_id: str, item: str) -> Measured:
+    def run(self, model_id: str, item: str, data: bytes = b"") -> Measured:
         """Measure a cell. Whatever happens to it there is a failed run.
+
+        Args:
+            data: The file of its picture, where that is one.
 
         Raises:
             SetupError: No process can be started.
@@ -62,7 +65,8 @@ class Place:
         pool = self._ready()
         began = time.perf_counter()
         try:
-            run = pool.submit(measure_cell_here, self._measure, model_id, item).result(self._deadline_s)
+            future = pool.submit(measure_cell_here, self._measure, model_id, item, data)
+            run = future.result(self._deadline_s)
         except TimeoutError:
             run = failed_run(model_id, item, "Deadline", f"It took longer than {self._deadline_s:g} s.")
             self._replace()
@@ -109,10 +113,10 @@ class Place:
             pool.shutdown(kill_workers=True)
 
 
-def measure_cell_here(measure: Measure, model_id: str, item: str) -> RunDraft:
+def measure_cell_here(measure: Measure, model_id: str, item: str, data: bytes) -> RunDraft:
     """Measure a cell in this process; what it raises is a failed run."""
     try:
-        return measure(model_id, item)
+        return measure(model_id, item, data)
     except VisionBenchError as error:
         return failed_run(model_id, item, type(error).__name__, f"{error.message} {error.remedy}".strip())
     except BaseException as error:  # a model that calls sys.exit fails for itself

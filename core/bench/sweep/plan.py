@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from core.errors import InputError
 from core.runs import RunDraft
@@ -15,8 +15,18 @@ TASK = "benchmark"
 """What stands in a sweep's rows of the ledger as their task."""
 DEADLINE_S = 600.0
 
-Measure = Callable[[str, str], RunDraft]
-"""(model id, a row's `item`) -> its run. A function that another process can import by its name."""
+
+class Measure(Protocol):
+    """Measures a cell. A function that another process can import by its name."""
+
+    def __call__(self, model_id: str, item: str, data: bytes = b"") -> RunDraft:
+        """Return the run of a cell.
+
+        Args:
+            item: Of its row.
+            data: The file of its picture, where that is one.
+        """
+        ...
 
 
 class SweepCell(NamedTuple):
@@ -25,7 +35,7 @@ class SweepCell(NamedTuple):
     model_id: str
     task: str
     item: str
-    """JSON of an object with `picture` and `options`."""
+    """JSON of an object with `picture` and `options`, and `name` where the picture is a file."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class SweepPlan:
     """Each one a JSON object."""
     deadline_s: float = DEADLINE_S
     """How long one cell may take, loading the model included."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the files among the pictures are called, by digest."""
 
     def __post_init__(self) -> None:
         _check("model", self.models)
@@ -62,7 +74,8 @@ class SweepPlan:
     def cells(self) -> Iterator[SweepCell]:
         """Yield every cell. Models take turns, so that what drifts on a machine hits all alike."""
         for picture, options in product(self.pictures, self.options):
-            item = json.dumps({"picture": picture, "options": options}, sort_keys=True)
+            name = {"name": self.names[picture]} if picture in self.names else {}
+            item = json.dumps({"picture": picture, "options": options, **name}, sort_keys=True)
             yield from (SweepCell(model, TASK, item) for model in self.models)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +86,7 @@ class SweepPlan:
             "options": [dict(chosen) for chosen in self.options],
             "deadline_s": self.deadline_s,
             "cells": self.count,
+            **({"names": dict(self.names)} if self.names else {}),
         }
 
     @classmethod
@@ -83,6 +97,7 @@ class SweepPlan:
             tuple(parameters["pictures"]),
             tuple(parameters["options"]),
             parameters["deadline_s"],
+            parameters.get("names", {}),
         )
 
 

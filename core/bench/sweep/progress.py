@@ -10,6 +10,8 @@ class Phase(StrEnum):
     """What a sweep is doing, or why it ended."""
 
     RUNNING = "running"
+    IN_LINE = "in line"
+    """Another measurement on this machine goes first."""
     WAITING = "waiting"
     """The store cannot be written; it is tried again."""
     PAUSED = "paused"
@@ -38,7 +40,7 @@ class Progress:
     under_way: int
     """Given to a worker, or next in its queue."""
     elapsed_s: float
-    """Of this sitting, pauses left out."""
+    """Of this sitting; pauses, and waiting for its turn, left out."""
     left_s: float | None
     """At the pace of this sitting; None before its first cell is done."""
     message: str = ""

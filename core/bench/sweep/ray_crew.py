@@ -76,6 +76,11 @@ class OnRay:
         except OSError as error:
             raise no_cluster(self.address, error.strerror or str(error)) from error
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it waits for its turn on this machine: no, Ray gives each cell its share of a node."""
+        return False
+
     def __str__(self) -> str:
         return f"the Ray cluster at {self.address}"
 
@@ -107,15 +112,15 @@ class RayCrew:
             self.close()
             raise ending
 
-    def submit(self, model_id: str, item: str) -> "Future[Measured]":
-        """Take a cell."""
+    def submit(self, model_id: str, item: str, data: bytes = b"") -> "Future[Measured]":
+        """Take a cell, and the file of its picture where that is one."""
         future: Future[Measured] = Future()
         with self._lock:
             self._tickets += 1
             ticket = self._tickets
             self._open[ticket] = future
         try:
-            self._driver.send((ticket, model_id, item))
+            self._driver.send((ticket, model_id, item, data))
         except OSError:  # the driver is gone
             self._thread.join(END_S)
         if self._ended_by() is not None:

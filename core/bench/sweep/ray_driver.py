@@ -3,7 +3,7 @@
 Ray ends a driver's process when its cluster is gone for a minute, and waits for minutes for one that was
 never there; neither may happen to the app. So this process speaks to Ray, and to the app by a pipe:
 
-    in    (address, measure, deadline_s, gpus) once, then (ticket, model_id, item) for each cell
+    in    (address, measure, deadline_s, gpus) once, then (ticket, model_id, item, data) for each cell
     out   Width, Done and Broken
 
 When the pipe closes, it breaks off what is under way and ends.
@@ -80,10 +80,10 @@ class Driver:
         except (EOFError, OSError):
             self._ray.shutdown()
 
-    def _take(self, task: Any, gpus: float, ticket: int, model_id: str, item: str) -> None:
+    def _take(self, task: Any, gpus: float, ticket: int, model_id: str, item: str, data: bytes) -> None:
         cpus = min(_threads(item), self._most_cpus)  # more than any node has would wait for ever
         with_resources = task.options(num_cpus=cpus, num_gpus=gpus)
-        ref = with_resources.remote(self._measure, self._deadline_s, model_id, item)
+        ref = with_resources.remote(self._measure, self._deadline_s, model_id, item, data)
         ref.future().add_done_callback(partial(self._tell, ticket, model_id, item))
 
     def _tell(self, ticket: int, model_id: str, item: str, future: Any) -> None:

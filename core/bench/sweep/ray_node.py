@@ -7,9 +7,11 @@ from core.bench.sweep.place import Measured, Place
 from core.bench.sweep.plan import Measure
 
 
-def measure_on_node(measure: Measure, deadline_s: float, model_id: str, item: str) -> Measured:
+def measure_on_node(measure: Measure, deadline_s: float, model_id: str, item: str, data: bytes) -> Measured:
     """Measure a cell; Ray's worker keeps the process for its next one."""
-    return _place(_Kind(measure, deadline_s, os.environ.get("CUDA_VISIBLE_DEVICES"))).run(model_id, item)
+    return _place(_Kind(measure, deadline_s, os.environ.get("CUDA_VISIBLE_DEVICES"))).run(
+        model_id, item, data
+    )
 
 
 @dataclass(frozen=True, slots=True)

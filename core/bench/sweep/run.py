@@ -7,14 +7,17 @@ this thread writes, wherever cells are measured. A cell that is done is never me
 second run. A process that is killed leaves its cells claimed; whoever resumes opens them, so that what was
 under way, and only that, is measured anew.
 
+On this machine it waits until no other measurement is under way, and gives way while it is paused.
+
 A store that is gone for a while is waited for, with the results in hand. One that is full or broken ends the
 sweep; it can be resumed.
 """
 
+import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -22,10 +25,12 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-from core.bench.sweep.crew import Where
+from core.bench.sweep.crew import Crew, Where
+from core.bench.sweep.files import PictureFile, check_files, inputs_of, kept_files
 from core.bench.sweep.place import Measured, failed_run
 from core.bench.sweep.plan import Measure, SweepPlan
 from core.bench.sweep.progress import ENDED, Pace, Phase, Progress
+from core.bench.turn import LOOK_EVERY_S, Turn
 from core.environment import describe_environment
 from core.errors import InputError
 from core.ledger import Claimed, Ledger
@@ -46,6 +51,7 @@ class SweepRun:
     Safe to be paused, cancelled and looked at from other threads while it works.
 
     Args:
+        given: Digest to the bytes of the files among the pictures.
         patience_s: How long a store that cannot be reached is waited for.
     """
 
@@ -58,9 +64,10 @@ class SweepRun:
         measure: Measure,
         ledger: Ledger,
         owner: str,
+        given: Mapping[str, bytes] | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.plan, self.set_id = plan, set_id
+        self.plan, self.set_id, self.given = plan, set_id, dict(given or {})
         self._where, self._measure, self._ledger, self._owner = where, measure, ledger, owner
         self._patience_s = patience_s
         self._counts, self._pace = _counted(ledger, set_id, owner)
@@ -80,15 +87,23 @@ class SweepRun:
         measure: Measure,
         ledger: Ledger,
         owner: str,
+        files: Sequence[PictureFile] = (),
         patience_s: float = PATIENCE_S,
     ) -> Self:
         """Write down a new sweep and all its cells; nothing is measured yet.
 
+        Args:
+            files: Those among its pictures, which the plan calls by their digests.
+
         Raises:
+            InputError: A file of the plan is not among them.
             SetupError: A package is missing.
         """
         where.check()
-        set_id = ledger.start(_parent(plan, owner, where))
+        given = {file.sha256: file.data for file in files}
+        check_files(plan.pictures, given)
+        plan = replace(plan, names={file.sha256: file.name for file in files})
+        set_id = ledger.start(_parent(plan, owner, where, files))
         ledger.plan_calls(set_id, list(plan.cells()))
         return cls(
             plan,
@@ -97,6 +112,7 @@ class SweepRun:
             measure=measure,
             ledger=ledger,
             owner=owner,
+            given=given,
             patience_s=patience_s,
         )
 
@@ -110,6 +126,7 @@ class SweepRun:
         ledger: Ledger,
         owner: str,
         before: "SweepRun | None" = None,
+        given: Mapping[str, bytes] | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Self:
         """Go on with a sweep that was interrupted or cancelled, or that failed.
@@ -117,26 +134,32 @@ class SweepRun:
         Args:
             where: May be elsewhere than before.
             before: The same sweep as it ended in this process: the store may have refused that end.
+            given: Digest to the bytes of files; those that the store kept need not be among them.
 
         Raises:
-            InputError: It is no sweep.
+            InputError: It is no sweep, or a file of it is not to be had.
             SetupError: As `begin`.
         """
         where.check()
         kept = ledger.run(set_id, owner)
         if kept.kind != KIND:
             raise InputError(f"The run {set_id} is no sweep.", f"Name one of kind {KIND}.")
+        plan = SweepPlan.from_json(kept.parameters)
+        at_hand = {**(before.given if before is not None else {}), **(given or {})}
+        at_hand = kept_files(ledger, set_id, owner, kept, at_hand)
+        check_files(plan.pictures, at_hand)
         if before is not None:
             before.close()
         ledger.reopen(set_id, owner)
         ledger.release_claims(set_id)
         return cls(
-            SweepPlan.from_json(kept.parameters),
+            plan,
             set_id,
             where=where,
             measure=measure,
             ledger=ledger,
             owner=owner,
+            given=at_hand,
             patience_s=patience_s,
         )
 
@@ -145,8 +168,9 @@ class SweepRun:
     def pause(self) -> None:
         """Let the cells under way come to their end and begin no other."""
         with self._state:
-            if self._phase in (Phase.RUNNING, Phase.WAITING):
+            if self._phase not in (Phase.PAUSED, *ENDED):
                 self._worked_s, self._phase, self._message = self._elapsed(), Phase.PAUSED, ""
+        self._arrivals.put(None)
 
     def go_on(self) -> None:
         """End a pause."""
@@ -225,23 +249,46 @@ class SweepRun:
         self._closed = True
 
     def _measure_all(self) -> None:
-        crew = self._where.open(self._measure, self.plan.deadline_s)
+        turn = Turn() if self._where.takes_turns else None
+        crew: Crew | None = None
         try:
             more = True
             while not self._stop.is_set():
+                if turn is not None:
+                    self._give_or_take(turn)
+                if crew is None:
+                    crew = self._where.open(self._measure, self.plan.deadline_s)
                 if more and self._phase is Phase.RUNNING and (room := crew.width - len(self._under_way)) > 0:
                     claimed = self._patiently(partial(self._ledger.claim_calls, self.set_id, room))
                     more = len(claimed) == room
                     for cell in claimed:
                         self._under_way[cell.position] = cell
-                        crew.submit(cell.model_id, cell.item).add_done_callback(partial(self._arrive, cell))
+                        future = crew.submit(cell.model_id, cell.item, self._file_of(cell))
+                        future.add_done_callback(partial(self._arrive, cell))
                 if not more and not self._under_way:
                     return
                 if (arrival := self._arrivals.get()) is not None and not self._stop.is_set():
                     self._take(*arrival)
         finally:
-            crew.close()
+            if crew is not None:
+                crew.close()
             self._under_way.clear()
+            if turn is not None:
+                turn.give_up()
+
+    def _give_or_take(self, turn: Turn) -> None:
+        """Wait for the turn, unless the sweep is paused: then, with nothing under way, give it up."""
+        while self._phase is not Phase.PAUSED and not self._stop.is_set() and not turn.try_take():
+            self._change(Phase.IN_LINE, turn.why)
+            self._stop.wait(LOOK_EVERY_S)
+        if turn.is_mine and self._phase is Phase.IN_LINE:
+            self._change(Phase.RUNNING, "")
+        if self._phase is Phase.PAUSED and not self._under_way:
+            turn.give_up()
+
+    def _file_of(self, cell: Claimed) -> bytes:
+        """Return the bytes of a cell's picture where it is a file."""
+        return self.given.get(json.loads(cell.item)["picture"], b"") if self.given else b""
 
     def _arrive(self, cell: Claimed, future: "Future[Measured]") -> None:
         self._arrivals.put((cell, future))
@@ -286,16 +333,18 @@ class SweepRun:
                 gone = time.monotonic() > until or (self._phase is Phase.CANCELLED and wait_s > 1.0)
                 if gone or not getattr(error, "passes", False):
                     raise
-                self._wait_for_store(Phase.WAITING, f"{error} It is tried again.")
+                self._change(Phase.WAITING, f"{error} It is tried again.")
                 time.sleep(wait_s) if self._stop.is_set() else self._stop.wait(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
-                self._wait_for_store(Phase.RUNNING, "")
+                self._change(Phase.RUNNING, "")
                 return result
 
-    def _wait_for_store(self, phase: Phase, message: str) -> None:
+    def _change(self, phase: Phase, message: str) -> None:
+        """Go over to another phase, unless a person paused or ended the sweep meanwhile."""
         with self._state:
-            if self._phase in (Phase.RUNNING, Phase.WAITING):
+            if self._phase not in (Phase.PAUSED, *ENDED):
+                self._worked_s, self._since = self._elapsed(), time.perf_counter()
                 self._phase, self._message = phase, message
 
     def _end(self, phase: Phase, message: str) -> None:
@@ -307,10 +356,11 @@ class SweepRun:
         self._arrivals.put(None)
 
 
-def _parent(plan: SweepPlan, owner: str, where: Where) -> RunDraft:
+def _parent(plan: SweepPlan, owner: str, where: Where, files: Sequence[PictureFile]) -> RunDraft:
     name = plan.models[0] if len(plan.models) == 1 else f"{len(plan.models)} models"
     environment = describe_environment("cpu", "")
-    return RunDraft(KIND, name, "", environment, owner, parameters=plan.to_json() | {"where": str(where)})
+    parameters = plan.to_json() | {"where": str(where)}
+    return RunDraft(KIND, name, "", environment, owner, parameters=parameters, inputs=inputs_of(files))
 
 
 def _counted(ledger: Ledger, set_id: str, owner: str) -> tuple[Counter[str], Pace]:
