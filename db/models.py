@@ -412,3 +412,16 @@ class TagMetricCell(Base):
     total: Mapped[float]
     squares: Mapped[float]
     unit: Mapped[str]
+
+
+class SavedView(Base):
+    """A view of the history that its owner kept by a name."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = (CheckConstraint("owner <> '' AND name <> ''", name="named"),)
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str]
+    """The parameters of its address."""
+    time: Mapped[datetime]

@@ -50,6 +50,7 @@ __all__ = [
     "RunRecord",
     "RunSummary",
     "VectorRecord",
+    "ViewRecord",
     "VoteRecord",
     "VoteTally",
 ]
@@ -257,3 +258,14 @@ class CallResult:
     error_class: str
     metrics: Mapping[str, float]
     """Those that were asked for and measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRecord:
+    """A view of the history that its owner kept."""
+
+    name: str
+    address: str
+    """The parameters of its address, as they stand behind the question mark."""
+    time: datetime
+    """When it was kept."""

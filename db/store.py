@@ -28,10 +28,11 @@ from db.rows import artifact_rows, clean_json, clean_text, metric_rows, outcome_
 from db.store_history import HistoryStore
 from db.store_sets import SetStore, finished
 from db.store_values import CHUNK, ValueStore
+from db.store_views import ViewStore
 from db.writing import RunWriter
 
 
-class Store(HistoryStore, SetStore, ValueStore):
+class Store(HistoryStore, SetStore, ValueStore, ViewStore):
     """Every run that was, in one SQLite file or PostgreSQL database.
 
     What is guaranteed:
@@ -47,6 +48,7 @@ class Store(HistoryStore, SetStore, ValueStore):
       refers to them.
     - **Paid once.** A call of a data-set run is claimed before it is made, by one claimer only, and done in
       the transaction that records its run.
+    - **Viewed.** A view of the history that was kept by a name is its owner's alone.
     - **Voted.** A vote keeps the models' names and outlives the runs. Visitors see their own votes.
     - **Searched.** Vectors of pictures go with their picture. Who may see no run with a picture finds none.
     - **Derived.** Values that can be computed again are kept by a key, belong to no run, and go when their

@@ -44,7 +44,7 @@ def postgres_store(server: postgres.Server) -> Callable[[], str]:
     Store.open(url).close()
 
     def emptied() -> str:
-        tables = ("vote", "run", "image", "artifact", "series", "environment", "derived")
+        tables = ("vote", "run", "image", "artifact", "series", "environment", "derived", "saved_view")
         server.psql("; ".join(f"DELETE FROM {table}" for table in tables), url)
         return url
 
