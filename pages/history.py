@@ -11,6 +11,7 @@ from pages.ui.history_details import details
 from pages.ui.history_export import export
 from pages.ui.history_filters import chips, filters, nothing_found, summary
 from pages.ui.history_links import bin_toggle, link, report_link, view_name
+from pages.ui.history_saved import saved_views
 from pages.ui.history_table import point_line, runs_list
 from pages.ui.layout import page_head
 from pages.ui.session import store, visitor
@@ -40,6 +41,7 @@ with page_errors():
         summary(found, everything)
     chips(view, are_open)
     with st.container(horizontal=True, vertical_alignment="center", key="history_tools"):
+        saved_views(view)
         link(view)
         export(view, behind, total)
         report_link(view, behind)

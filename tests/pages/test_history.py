@@ -270,3 +270,45 @@ def test_a_store_that_cannot_be_read_says_so(visit: Visit, runs: list[str]) -> N
     session.run()
     assert not session.exception
     assert session.error
+
+
+def test_a_view_is_kept_by_its_name_opened_again_and_deleted(
+    visit: Visit, runs: list[str], store: Store
+) -> None:
+    session = visit("history", kind="vlm", q="zebra", chart="outcomes", run=runs[3])
+    session.session_state["history_saved"] = True
+    session.run()
+    assert "None yet." in written(session)
+    name = next(one for one in session.text_input if one.label == "Name of this view" and not one.key)
+    name.set_value("*odd* <b>")
+    keep = next(one for one in session.button if one.label == "Keep this view")
+    keep.click().run()
+    assert not session.exception and not [one.value for one in session.error]
+    assert session.query_params["name"] == "*odd* <b>"
+    (kept,) = store.views(LOCAL_OWNER)
+    assert (kept.name, "run" in kept.address) == ("*odd* <b>", False)
+    session.button(key="history_clear").click().run()
+    assert len(listed(session)) == 5
+    session.session_state["history_saved"] = True
+    session.run()
+    assert session.button(key="history_saved_0_open").label == r"\*odd\* \<b\>"
+    session.button(key="history_saved_0_open").click().run()
+    assert listed(session) == [runs[3]]
+    assert (session.query_params["q"], session.query_params["chart"]) == ("zebra", "outcomes")
+    session.session_state["history_saved"] = True
+    session.run()
+    session.button(key="history_saved_0_delete").click().run()
+    assert store.views(LOCAL_OWNER) == () and not session.exception
+
+
+def test_a_view_without_a_name_is_not_kept_and_nobody_sees_those_of_others(
+    visit: Visit, runs: list[str], store: Store
+) -> None:
+    store.keep_view("visitor-x", "theirs", "q=zebra")
+    session = visit("history")
+    session.session_state["history_saved"] = True
+    session.run()
+    assert not [one for one in session.button if one.key and one.key.startswith("history_saved_0")]
+    next(one for one in session.button if one.label == "Keep this view").click().run()
+    assert "A view needs a name" in session.error[0].value.replace("\\", "") and not session.exception
+    assert store.views(LOCAL_OWNER) == ()
