@@ -1,7 +1,9 @@
 """The pool of loaded models: each is loaded once and shared by everybody.
 
-    with pool.use(spec) as model:
+    with pool.classifier(spec) as model:
         model.forward(pixels)
+    with pool.use(spec) as model:
+        extract_attention(model, pixels, ...)
     with pool.segmenter(spec) as model:
         embed(model, image)
     with pool.vlm(spec) as model, model.turn:
@@ -24,15 +26,15 @@ from typing import TYPE_CHECKING, Union
 
 from core.environment import choose_device
 from core.errors import InputError, SetupError
-from core.registry import ModelSpec
+from core.registry import ModelSpec, check_plain, no_classifier, not_plain
 from core.sources import build_model
-from core.vision_model import VisionModel
+from core.vision_model import ImageModel, VisionModel
 
 if TYPE_CHECKING:
     from core.segment.segmenter import Segmenter
     from core.vlm.local_model import LocalModel
 
-Loaded = Union[VisionModel, "Segmenter", "LocalModel"]
+Loaded = Union[ImageModel, "Segmenter", "LocalModel"]
 """What the pool holds."""
 
 FREE_SHARE = 0.5
@@ -76,15 +78,26 @@ class ModelPool:
 
     @contextmanager
     def use(self, spec: ModelSpec) -> Iterator[VisionModel]:
-        """Yield a vision transformer, loading it first where needed; requests at once wait for one loading.
+        """Yield a plain vision transformer, loading it first; requests at once wait for one loading.
 
         Raises:
-            InputError: It is something else.
+            InputError: It is something else; where its facts say so, nothing is loaded.
             VisionBenchError: It cannot be loaded; the next request tries again.
         """
+        check_plain(spec)
         with self._use(spec) as model:
             if not isinstance(model, VisionModel):
-                raise InputError(f"{spec.id} is no vision transformer.", "Choose a vision transformer.")
+                raise not_plain(spec.id)
+            yield model
+
+    @contextmanager
+    def classifier(self, spec: ModelSpec) -> Iterator[ImageModel]:
+        """Yield a network of any architecture that names classes; otherwise as `use`."""
+        if "classification" not in spec.tasks:
+            raise no_classifier(spec.id)
+        with self._use(spec) as model:
+            if not isinstance(model, ImageModel) or not model.labels:
+                raise no_classifier(spec.id)
             yield model
 
     @contextmanager

@@ -1,7 +1,7 @@
 """A picture on its way into a model, and the way back from a patch to the picture's pixels."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,7 +34,10 @@ MAX_CROP_ASPECT = 100.0
 
 @dataclass(frozen=True, slots=True)
 class InputConfig:
-    """What a model takes. Sizes are (height, width) in pixels; mean and std per RGB channel of 0-1 values."""
+    """What a model takes. Sizes are (height, width) in pixels; mean and std per RGB channel of 0-1 values.
+
+    A network that cuts its picture into no patches has patches of one pixel.
+    """
 
     size: tuple[int, int]
     patch: tuple[int, int]
@@ -42,7 +45,7 @@ class InputConfig:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
-    """Side of the centre crop over the shorter side of the resized picture."""
+    """Side of the centre crop over the shorter side of the resized picture; above 1 leaves a black edge."""
     crop_mode: CropMode = "center"
     any_size: bool = True
     """Whether any whole number of patches is welcome."""
@@ -54,8 +57,29 @@ class InputConfig:
             )
         if any(side % patch for side, patch in zip(self.size, self.patch, strict=True)):
             raise ValueError(f"size {self.size} is not a whole number of patches {self.patch}")
-        if not 0 < self.crop_fraction <= 1:
-            raise ValueError(f"crop fraction is {self.crop_fraction}, expected above 0 and at most 1")
+        if not 0 < self.crop_fraction <= 2:
+            raise ValueError(f"crop fraction is {self.crop_fraction}, expected above 0 and at most 2")
+
+
+def sized(config: InputConfig, side: int | None, model_id: str) -> InputConfig:
+    """Return what a model takes whose shorter side is to be `side` pixels, rounded to whole patches.
+
+    Args:
+        side: None leaves the model its own size.
+        model_id: What the model is called in a refusal.
+
+    Raises:
+        InputError: The model takes one size only, and it is another.
+    """
+    if side is None:
+        return config
+    height, width = (patch * max(1, round(side / patch)) for patch in config.patch)
+    if (height, width) != config.size and not config.any_size:
+        raise InputError(
+            f"{model_id} takes pictures of {config.size[1]} x {config.size[0]} pixels only.",
+            "Leave the size out, or choose another model.",
+        )
+    return replace(config, size=(height, width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +181,13 @@ def _crop(image: ImageInput, config: InputConfig) -> _Plan:
     height, width = config.size
     scaled = (math.floor(width / config.crop_fraction), math.floor(height / config.crop_fraction))
     resized = scaled if config.crop_mode == "squash" else _covering(image, scaled)
-    left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
+    left, top = _centred(resized[0], width), _centred(resized[1], height)
     return _Plan(resized, (left, top, left + width, top + height))
+
+
+def _centred(side: int, cut: int) -> int:
+    """Return where the middle `cut` pixels of a side begin, rounded as in torchvision; negative outside."""
+    return round((side - cut) / 2) if side >= cut else -((cut - side) // 2)
 
 
 def _covering(image: ImageInput, target: tuple[int, int]) -> tuple[int, int]:

@@ -4,7 +4,7 @@
     timm/NAME          published weights, by timm's name (architecture.tag)
     hf/ORG/NAME        published weights on the Hugging Face hub; hf/ORG/NAME@REVISION for one revision
     file/PATH          a weights file or a model folder, in the checkpoints folder or anywhere on this machine
-    random/NAME        a timm architecture with random weights from seed 0, as a control
+    random/NAME        a timm architecture with random weights from seed 0, as a control, or to time it
     random/shipped/NAME   the same of a shipped checkpoint: its architecture, untrained
 
 Facts that are published stand in `catalog/*.toml`; those of a shipped checkpoint in its card.
@@ -29,7 +29,10 @@ from core.settings import settings
 
 TASKS = ("classification", "attention", "features", "segmentation", "vlm")
 SOURCES = ("shipped", "timm", "huggingface", "file", "api")
-VIT_TASKS = ("classification", "attention", "features")
+CLASSIFICATION = ("classification",)
+PLAIN_TASKS = ("attention", "features")
+"""What needs a plain vision transformer: one grid of patches."""
+VIT_TASKS = (*CLASSIFICATION, *PLAIN_TASKS)
 SEGMENTATION = ("segmentation",)
 VLM = ("vlm",)
 SEGMENTER_TYPES = (
@@ -42,7 +45,9 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 FIRST = "vit-scenes"
 """The shipped checkpoint that is listed first: what pages start with."""
 PLAIN_MODULES = ("vision_transformer", "vision_transformer_relpos", "deit", "eva", "beit")
-"""Modules of timm whose networks have one grid of patches and plain attention."""
+"""Modules of timm whose networks have one grid of patches and plain attention. Others can only classify."""
+SIDE_BY_SIDE = re.compile(r"_(18x2|xp|d?pwee)_")
+"""Names of networks in those modules that have several attentions in a layer, or none of its own."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 _log = logging.getLogger(__name__)
@@ -197,13 +202,13 @@ def _parse(name: str) -> ModelSpec:
     return _checked_timm(f"timm/{name}")
 
 
-def _timm(name: str) -> ModelSpec:
+def _timm(name: str, tasks: tuple[str, ...] = VIT_TASKS) -> ModelSpec:
     prefix, _, model = name.partition("/")
     architecture, _, tag = model.partition(".")
     revision = "seed 0" if prefix == "random" else tag
     note = "Random weights from seed 0: a control." if prefix == "random" else ""
     title = f"{architecture}, untrained" if prefix == "random" else model
-    return ModelSpec(name, title, "timm", VIT_TASKS, model, revision, note=note)
+    return ModelSpec(name, title, "timm", tasks, model, revision, note=note)
 
 
 def _random(name: str) -> ModelSpec:
@@ -220,21 +225,17 @@ def _random(name: str) -> ModelSpec:
 
 def _checked_timm(name: str) -> ModelSpec:
     import timm
+    from timm.models import is_model_in_modules
 
     prefix, _, model = name.partition("/")
     architecture = model.partition(".")[0]
-    plain = timm.list_models(module=PLAIN_MODULES)
-    if architecture in timm.list_models() and architecture not in plain:
-        raise InputError(
-            f"{architecture} is not a plain vision transformer.",
-            "Choose a vit_…, deit…, eva… or beit… model.",
-        )
-    known = (*plain, *timm.list_models(module=PLAIN_MODULES, pretrained=True))
+    known = (*timm.list_models(), *timm.list_models(pretrained=True))
     if model not in known:
         raise _unknown(name, [f"{prefix}/{other}" for other in known])
     if prefix == "timm" and model == architecture and (default := timm.get_pretrained_cfg(model).tag):
         name = f"{name}.{default}"
-    return _timm(name)
+    plain = is_model_in_modules(architecture, PLAIN_MODULES) and not SIDE_BY_SIDE.search(architecture)
+    return _timm(name, VIT_TASKS if plain else CLASSIFICATION)
 
 
 def _huggingface(name: str) -> ModelSpec:
@@ -331,6 +332,29 @@ def _unknown(name: str, others: list[str]) -> InputError:
     ]
     offered = ", ".join(dict.fromkeys(near[:4])) or ", ".join(spec.id for spec in catalog()[:3])
     return InputError(f"There is no model {name}.", f"Did you mean one of these: {offered}?")
+
+
+def check_plain(spec: ModelSpec) -> None:
+    """Make sure, as far as its facts tell, that a model has a grid of patches to look into.
+
+    Raises:
+        InputError: It has none.
+    """
+    if not set(PLAIN_TASKS) & set(spec.tasks):
+        raise not_plain(spec.id)
+
+
+def not_plain(model_id: str) -> InputError:
+    """Return what is said where patches or attention are wanted of a model that has none."""
+    return InputError(
+        f"{model_id} is not a plain vision transformer: it has no one grid of patches to look into.",
+        "Choose a vit_…, deit…, eva… or beit… model for that.",
+    )
+
+
+def no_classifier(model_id: str) -> InputError:
+    """Return what is said where classes are wanted of a model that names none."""
+    return InputError(f"{model_id} has no classifier.", "Choose a model whose tasks include classification.")
 
 
 def available(spec: ModelSpec) -> bool:

@@ -19,7 +19,7 @@ from core.preprocess import Fit, Frame, prepare
 from core.recording import ms_since, new_draft, recorded_failure
 from core.registry import ModelSpec
 from core.runs import Artifact, Metric, RunDraft, RunSink
-from core.vision_model import VisionModel
+from core.vision_model import ImageModel, VisionModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,12 +85,8 @@ def classify(
     if top < 1:
         raise InputError(f"top is {top}.", "Ask for at least 1 class.")
     started = time.perf_counter()
-    with pool.use(spec) as model:
+    with pool.classifier(spec) as model:
         load_ms = ms_since(started)
-        if not model.labels:
-            raise InputError(
-                f"{spec.id} has no classifier.", "Choose a model whose tasks include classification."
-            )
         results = []
         for image in images:
             results.append(_classify_one(image, model, load_ms, sink=sink, owner=owner, top=top))
@@ -99,7 +95,7 @@ def classify(
 
 
 def _classify_one(
-    image: ImageInput, model: VisionModel, load_ms: float, *, sink: RunSink | None, owner: str, top: int
+    image: ImageInput, model: ImageModel, load_ms: float, *, sink: RunSink | None, owner: str, top: int
 ) -> ClassifyResult:
     import torch
 

@@ -112,14 +112,15 @@ class Measuring:
         """Call the model until it is steady; its very first call is the first of them.
 
         Raises:
-            InputError: The device does not know a step of the model in this precision.
+            InputError: The device does not know a step of the model in this precision, or the network cannot
+                take this size.
             SetupError: The memory does not suffice, or nothing here can compile.
         """
         call = _Bound(self.subject, (image,)).all
         try:
             with memory_checked(self.subject.device, self.subject.spec.id):
                 return warm_up(call, self._synchronise, seconds=seconds)
-        except (RuntimeError, TypeError, ImportError, OSError) as error:
+        except (RuntimeError, TypeError, ImportError, OSError, AssertionError, ValueError) as error:
             raise self._refusal(error) from error
 
     def _refusal(self, error: Exception) -> Exception:
@@ -134,6 +135,11 @@ class Measuring:
             return InputError(
                 f"{subject.spec.id} cannot run in {self.options.precision} on {subject.device}: {reason}.",
                 "Choose fp32.",
+            )
+        if self.options.size is not None and isinstance(error, RuntimeError | AssertionError | ValueError):
+            return InputError(
+                f"{subject.spec.id} takes no pictures of {self.options.size} pixels: {reason}.",
+                "Leave the size out, or choose another.",
             )
         return error
 

@@ -5,7 +5,7 @@
 Everything up to the last byte on the device is pre-processing; `run` is the network alone; bringing its
 output back is post-processing. Each subject owns its model: precision and compilation change the weights.
 
-    vision_subjects.py   vision transformers: classes, or features
+    vision_subjects.py   classifiers of any architecture; vision transformers without one: features
     mask_subject.py      promptable segmenters: one click
     text_subjects.py     captioners and vision-language models: one caption
 """
@@ -25,7 +25,7 @@ from core.environment import choose_device
 from core.errors import InputError, SetupError
 from core.images import ImageInput
 from core.recording import ms_since
-from core.registry import ModelSpec
+from core.registry import ModelSpec, no_classifier
 
 if TYPE_CHECKING:
     from torch import nn
@@ -157,11 +157,15 @@ def subject_of(model: "Loaded", options: Options) -> Subject:
     from core.bench.vision_subjects import ClassSubject, FeatureSubject
     from core.segment.segmenter import Segmenter
     from core.sources.captioner import CaptionerModel
-    from core.vision_model import VisionModel
+    from core.vision_model import ImageModel, VisionModel
     from core.vlm.transformers_model import TransformersVlm
 
+    if isinstance(model, ImageModel) and model.labels:
+        return ClassSubject(model, options)
     if isinstance(model, VisionModel):
-        return ClassSubject(model, options) if model.labels else FeatureSubject(model, options)
+        return FeatureSubject(model, options)
+    if isinstance(model, ImageModel):
+        raise no_classifier(model.spec.id)
     if isinstance(model, Segmenter):
         return MaskSubject(model, options)
     if isinstance(model, CaptionerModel):

@@ -1,33 +1,32 @@
-"""Vision transformers: their classes by the evaluation transform, or their features of the whole picture."""
+"""Networks that take pixels: classes by the evaluation transform, or features of the whole picture."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from core.bench.answers import TOP, Classes, Features
 from core.bench.options import Options
 from core.bench.subjects import Subject, compiled
 from core.errors import InputError
-from core.features.values import FeatureOptions
 from core.images import ImageInput
-from core.preprocess import Fit, InputConfig, prepare
-from core.vision_model import VisionModel
+from core.preprocess import Fit, InputConfig, prepare, sized
+from core.vision_model import ImageModel, VisionModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=ImageModel)
 
-class _VisionSubject(Subject):
+
+class _VisionSubject(Subject, Generic[Model]):
     """What the two have in common: pixels in."""
 
     fit: Fit
-    model: VisionModel
+    model: Model
 
-    def __init__(self, model: VisionModel, options: Options) -> None:
+    def __init__(self, model: Model, options: Options) -> None:
         super().__init__(model, options)
-        from core.features.extract import check_options
-
-        config = check_options(model, FeatureOptions(size=options.size))
+        config = sized(model.input, options.size, model.spec.id)
         self.model = replace(model, input=config, module=model.module.to(self.dtype))
 
     @property
@@ -54,13 +53,13 @@ class _VisionSubject(Subject):
         return torch.cat(pixels).to(self.device, self.dtype)
 
 
-class ClassSubject(_VisionSubject):
+class ClassSubject(_VisionSubject[ImageModel]):
     """A classifier."""
 
     kind = "classes"
     fit = "crop"
 
-    def __init__(self, model: VisionModel, options: Options) -> None:
+    def __init__(self, model: ImageModel, options: Options) -> None:
         super().__init__(model, options)
         self._forward = compiled(self.model.forward, options)
 
@@ -93,7 +92,7 @@ class ClassSubject(_VisionSubject):
         )
 
 
-class FeatureSubject(_VisionSubject):
+class FeatureSubject(_VisionSubject[VisionModel]):
     """A vision transformer without a classifier: what leaves its last layer."""
 
     kind = "features"

@@ -7,7 +7,7 @@ patch_features(model, pixels, options)    tensors, for code that has pixels alre
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from core.features.overlap import overlapped_frame, overlapped_grid, side_by_sid
 from core.features.values import FeatureOptions, ImageFeatures
 from core.images import ImageInput
 from core.memory import memory_checked
-from core.preprocess import Frame, InputConfig, prepare, whole_size
+from core.preprocess import Frame, InputConfig, prepare, sized, whole_size
 from core.recording import ms_since
 from core.vision_model import VisionModel
 
@@ -220,17 +220,13 @@ def check_options(model: VisionModel, options: FeatureOptions) -> InputConfig:
             f"The stride is {options.stride}, more than the {shorter} pixels of a patch of {name}.",
             f"Give 1 to {shorter} pixels.",
         )
-    only = f"{name} takes pictures of {config.size[1]} x {config.size[0]} pixels only"
     if _overlap(model, options) is not None and not config.any_size:
+        width, height = reversed(config.size)
         raise InputError(
-            f"{only}, so its patches cannot overlap.", "Leave the stride out, or choose another model."
+            f"{name} takes pictures of {width} x {height} pixels only, so its patches cannot overlap.",
+            "Leave the stride out, or choose another model.",
         )
-    if options.size is None:
-        return config
-    height, width = (side * max(1, round(options.size / side)) for side in config.patch)
-    if (height, width) != config.size and not config.any_size:
-        raise InputError(f"{only}.", "Leave the size out, or choose another model.")
-    return replace(config, size=(height, width))
+    return sized(config, options.size, name)
 
 
 def _overlap(model: VisionModel, options: FeatureOptions) -> int | None:

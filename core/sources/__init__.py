@@ -15,7 +15,7 @@ would be left at random values, unless random weights were asked for.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.hub import cached_weights
 from core.registry import ModelSpec
@@ -25,7 +25,7 @@ from core.sources.repository import from_folder, from_hub
 from core.sources.segmenters import build_segmenter
 from core.sources.timm_models import from_file, from_timm, untrained
 from core.sources.vlms import build_vlm
-from core.vision_model import VisionModel
+from core.vision_model import ImageModel, VisionModel
 
 if TYPE_CHECKING:
     from core.segment.segmenter import Segmenter
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def build_model(
     spec: ModelSpec, device: str, elapsed_ms: Callable[[], float]
-) -> "VisionModel | Segmenter | LocalModel":
+) -> "ImageModel | Segmenter | LocalModel":
     """Load the model that `spec` names onto `device`, ready for inference.
 
     Args:
@@ -51,15 +51,17 @@ def build_model(
     network = _builder(spec)(spec)
     module = network.module.eval().requires_grad_(False).to(device)
     tensors = (*module.parameters(), *module.buffers())
-    return VisionModel(
-        spec=with_commit(spec),
-        module=module,
-        device=device,
-        dtype="float32",
-        memory_mb=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
-        load_ms=elapsed_ms(),
-        **{name: value for name, value in network._asdict().items() if name != "module"},
-    )
+    facts: dict[str, Any] = {
+        "spec": with_commit(spec),
+        "module": module,
+        "device": device,
+        "dtype": "float32",
+        "input": network.input,
+        "labels": network.labels,
+        "memory_mb": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+        "load_ms": elapsed_ms(),
+    }
+    return VisionModel(**facts, **network.tokens._asdict()) if network.tokens else ImageModel(**facts)
 
 
 def with_commit(spec: ModelSpec) -> ModelSpec:

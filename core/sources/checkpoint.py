@@ -6,7 +6,7 @@ from core.checkpoints import load_into, read_card, read_weights
 from core.errors import InputError
 from core.preprocess import InputConfig
 from core.registry import ModelSpec
-from core.sources.network import Network
+from core.sources.network import Network, Tokens
 
 
 def from_card(spec: ModelSpec) -> Network:
@@ -40,8 +40,5 @@ def from_card(spec: ModelSpec) -> Network:
         module,
         config,
         card.labels,
-        module.prefix_tokens,
-        module.prefix_tokens > 0,
-        module.depth,
-        module.heads,
+        Tokens(module.prefix_tokens, module.prefix_tokens > 0, module.depth, module.heads),
     )

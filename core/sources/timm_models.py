@@ -1,4 +1,4 @@
-"""timm's vision transformers: with their published weights, with none, or with those of a file."""
+"""timm's networks: with their published weights, with none, or with those of a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ from core.checkpoints import read_weights
 from core.errors import InputError
 from core.hub import fetching, local_errors
 from core.preprocess import InputConfig
-from core.registry import ModelSpec
-from core.sources.network import Network
+from core.registry import ModelSpec, no_classifier
+from core.sources.network import Network, Tokens
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 ANY_SIZE_MODULES = ("vision_transformer", "deit", "eva")
 """Modules of timm whose networks take any whole number of patches when told to."""
@@ -21,7 +21,7 @@ ANY_SIZE_MODULES = ("vision_transformer", "deit", "eva")
 def from_timm(spec: ModelSpec) -> Network:
     """Published weights through timm: from the hub's cache without asking the hub, else downloaded."""
     import timm
-    import torch
+    from timm.data import infer_imagenet_subset
 
     published = timm.get_pretrained_cfg(spec.weights)
     if not published.has_weights:
@@ -29,14 +29,14 @@ def from_timm(spec: ModelSpec) -> Network:
             f"timm publishes no weights for {spec.weights}.",
             f"Choose another model, or random/{spec.weights}.",
         )
+    if "attention" not in spec.tasks and not infer_imagenet_subset({"num_classes": published.num_classes}):
+        raise no_classifier(spec.id)  # before a long download
     with fetching(spec.id, published.hf_hub_id or spec.weights) as cached:
         # The cached file holds timm's own names, also where the first release (custom_load) did not.
         overlay = {"file": str(cached), "custom_load": False} if cached else None
-        arguments = _arguments(spec.weights)
-        if cached is None:  # an outline tells, before a long download, whether its layers can be read
-            with torch.device("meta"):
-                _network(timm.create_model(spec.weights, **arguments), spec)
-        module = timm.create_model(spec.weights, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
+        module = timm.create_model(
+            spec.weights, pretrained=True, pretrained_cfg_overlay=overlay, **_arguments(spec.weights)
+        )
     return _network(module, spec)
 
 
@@ -67,34 +67,36 @@ def _arguments(name: str) -> dict[str, Any]:
 
 
 def _network(module: "nn.Module", spec: ModelSpec) -> Network:
-    from timm.data import resolve_model_data_config
+    tokens = _tokens(module) if "attention" in spec.tasks else None
+    return Network(module, _input(module, tokens), _labels(module, spec), tokens)
 
-    blocks, embed = getattr(module, "blocks", None), getattr(module, "patch_embed", None)
-    attention = getattr(blocks[0], "attn", None) if blocks is not None and len(blocks) else None
-    if embed is None or not hasattr(module, "num_prefix_tokens") or not hasattr(attention, "num_heads"):
-        raise InputError(
-            f"{spec.id} is not a plain vision transformer: its tokens are not one grid of patches.",
-            "Choose a vit_…, deit… or dino… model.",
-        )
+
+def _tokens(module: Any) -> Tokens | None:
+    """Return what can be looked into; None where that is not one grid of patches in plain layers."""
+    blocks: Any = getattr(module, "blocks", None)
+    attention: Any = getattr(blocks[0], "attn", None) if blocks is not None and len(blocks) else None
+    has_patches = hasattr(getattr(module, "patch_embed", None), "patch_size")
+    if not has_patches or not hasattr(module, "num_prefix_tokens") or not hasattr(attention, "num_heads"):
+        return None
+    has_cls = getattr(module, "cls_token", None) is not None
+    return Tokens(int(module.num_prefix_tokens), has_cls, len(blocks), int(attention.num_heads))
+
+
+def _input(module: Any, tokens: Tokens | None) -> InputConfig:
+    from timm.data import resolve_model_data_config
+    from timm.models import get_model_input_config
+
     data = resolve_model_data_config(module)
-    config = InputConfig(
+    is_fixed = get_model_input_config(module)["fixed_input_size"]
+    return InputConfig(
         size=tuple(data["input_size"][1:]),
-        patch=tuple(embed.patch_size),
+        patch=tuple(module.patch_embed.patch_size) if tokens else (1, 1),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
         interpolation=data["interpolation"],
         crop_fraction=data["crop_pct"],
         crop_mode="squash" if data["crop_mode"] == "squash" else "center",
-        any_size=bool(getattr(module, "dynamic_img_size", False)),
-    )
-    return Network(
-        module,
-        config,
-        _labels(module, spec),
-        int(module.num_prefix_tokens),  # type: ignore[arg-type]
-        getattr(module, "cls_token", None) is not None,
-        len(blocks),  # type: ignore[arg-type]
-        int(attention.num_heads),  # type: ignore[union-attr]
+        any_size=bool(getattr(module, "dynamic_img_size", False) if tokens else not is_fixed),
     )
 
 
@@ -112,8 +114,10 @@ def _labels(module: "nn.Module", spec: ModelSpec) -> tuple[str, ...]:
     if n and (subset := infer_imagenet_subset(module)):
         info = ImageNetInfo(subset)
         return tuple(info.index_to_description(i) for i in range(n))
-    # timm's own list has networks whose last layer is an embedding, not a classifier
-    return tuple(f"class {i}" for i in range(n)) if spec.source != "timm" else ()
+    # timm's own list has networks whose last layer is an embedding, not a classifier; one that was never
+    # trained is neither, and can be timed as a classifier
+    timed = spec.is_random and "features" not in spec.tasks
+    return tuple(f"class {i}" for i in range(n)) if timed or spec.source != "timm" else ()
 
 
 def from_file(spec: ModelSpec) -> Network:
@@ -128,8 +132,7 @@ def from_file(spec: ModelSpec) -> Network:
             "Name it after its timm architecture, such as vit_tiny_patch16_224.safetensors, or put its card "
             "beside it.",
         )
-    weights = read_weights(path)
-    classes = weights["head.weight"].shape[0] if "head.weight" in weights else 0
+    classes = _classes(read_weights(path), name.partition(".")[0])
     overlay = {"file": str(path), "num_classes": classes, "custom_load": False}
     with local_errors(path.name):
         module = timm.create_model(
@@ -140,3 +143,13 @@ def from_file(spec: ModelSpec) -> Network:
             **_arguments(name),
         )
     return _network(module, spec)
+
+
+def _classes(weights: "Mapping[str, Tensor]", architecture: str) -> int:
+    """Return how many classes a file's weights tell apart; 0 where the classifier was taken off."""
+    import timm
+
+    published = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    named = (published.classifier if published else None) or "head"
+    layer = named if isinstance(named, str) else named[0]  # distilled networks have two
+    return weights[f"{layer}.weight"].shape[0] if f"{layer}.weight" in weights else 0

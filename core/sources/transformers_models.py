@@ -8,7 +8,7 @@ from typing import Any
 from core.errors import InputError
 from core.preprocess import InputConfig
 from core.registry import ModelSpec
-from core.sources.network import Network
+from core.sources.network import Network, Tokens
 
 INTERPOLATION = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for resampling, as transformers writes them."""
@@ -47,10 +47,12 @@ def from_transformers(name: str, spec: ModelSpec, local: bool) -> Network:
         module,
         _input(config, processor),
         tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classifies else (),
-        PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0)),
-        True,
-        int(config.num_hidden_layers),
-        int(config.num_attention_heads),
+        Tokens(
+            PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0)),
+            True,
+            int(config.num_hidden_layers),
+            int(config.num_attention_heads),
+        ),
     )
 
 

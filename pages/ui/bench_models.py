@@ -63,7 +63,12 @@ def models_picker(key: str) -> tuple[str, ...]:
         placeholder="Choose models",
         help="Classifiers, feature extractors, segmenters and captioners are timed alike: a picture goes "
         "in, an answer comes out."
-        + (" Any id that the catalogue knows can be typed." if may.downloads else ""),
+        + (
+            " Any other can be typed: `timm/` and a name of timm, or `random/` and that name for the same "
+            "network untrained, which takes just as long."
+            if may.downloads
+            else ""
+        ),
     )
     return _checked(chosen, found)
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.registry import ModelSpec, available, catalog, resolve
+from core.registry import PLAIN_TASKS, ModelSpec, available, catalog, check_plain, resolve
 from pages.ui.session import on_private_machine
 from pages.ui.text import count, plain
 
@@ -44,6 +44,8 @@ def model_picker(page: str, task: str, label: str = "Model", first: str = "") ->
         help=TYPED if private else None,
     )
     spec = listed.get(chosen) or resolve(chosen)
+    if task in PLAIN_TASKS:
+        check_plain(spec)
     facts = [
         f"{count(spec.parameters)} parameters" if spec.parameters else "",
         f"licence {spec.license}",

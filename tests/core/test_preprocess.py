@@ -36,6 +36,7 @@ SIZES = [(640, 480), (480, 640), (333, 517), (224, 224), (31, 17), (1, 1), (1000
         (224, 0.9, "center", "bicubic"),
         (224, 1.0, "center", "bilinear"),
         (98, 0.875, "center", "bicubic"),
+        (112, 1.15, "center", "bicubic"),
         (112, 0.9, "squash", "bicubic"),
         (112, 1.0, "squash", "bilinear"),
     ],
@@ -195,8 +196,8 @@ def test_a_point_outside_the_crop_names_the_range(x: float, y: float) -> None:
     [
         ({"interpolation": "magic"}, "expected one of nearest"),
         ({"size": (224, 230)}, "not a whole number of patches"),
-        ({"crop_fraction": 0.0}, "above 0 and at most 1"),
-        ({"crop_fraction": 1.1}, "above 0 and at most 1"),
+        ({"crop_fraction": 0.0}, "above 0 and at most 2"),
+        ({"crop_fraction": 2.1}, "above 0 and at most 2"),
     ],
 )
 def test_facts_that_cannot_be_are_refused(wrong: dict[str, object], message: str) -> None:

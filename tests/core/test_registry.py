@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.checkpoints import Architecture, Card, ModelInput, Score, save_checkpoint
 from core.errors import InputError
 from core.nn import VisionTransformer, count_parameters
-from core.registry import ModelSpec, available, catalog, resolve
+from core.registry import ModelSpec, available, catalog, check_plain, resolve
 from core.settings import ROOT, settings
 
 PUBLISHED = [spec for spec in catalog() if spec.source in ("timm", "huggingface")]
@@ -179,6 +179,8 @@ def test_what_a_name_stands_for(
         ("vit_tiny_patch16_225", "timm/vit_tiny_patch16_224"),
         ("timm/vit_small_patch16_224.dinno", "timm/vit_small_patch16_224.dino"),
         ("random/vit_tny_patch16_224", "random/vit_tiny_patch16_224"),
+        ("timm/efficientnet_b00", "timm/efficientnet_b0"),
+        ("random/mobilenetv3_smal_100", "random/mobilenetv3_small_100"),
         ("hf/dinov2-small", "hf/facebook/dinov2-small"),
         ("hf/face book/dinov2-small", "hf/facebook/dinov2-small"),
     ],
@@ -190,10 +192,35 @@ def test_an_unknown_name_is_answered_with_the_nearest(typed: str, offered: str) 
 
 
 @pytest.mark.parametrize(
-    "typed", ["random/resnet18", "timm/convnext_tiny.fb_in1k", "swin_tiny_patch4_window7_224"]
+    ("typed", "model_id", "revision"),
+    [
+        ("random/resnet18", "random/resnet18", "seed 0"),
+        ("random/vit_base_patch16_xp_224", "random/vit_base_patch16_xp_224", "seed 0"),
+        ("timm/convnext_tiny.fb_in1k", "timm/convnext_tiny.fb_in1k", "fb_in1k"),
+        ("swin_tiny_patch4_window7_224", "timm/swin_tiny_patch4_window7_224.ms_in1k", "ms_in1k"),
+    ],
 )
-def test_other_networks_of_timm_are_refused_by_name(typed: str) -> None:
-    assert "is not a plain vision transformer" in refusal(typed).message
+def test_other_networks_of_timm_classify_and_have_no_patches_to_look_into(
+    typed: str, model_id: str, revision: str
+) -> None:
+    spec = resolve(typed)
+    assert (spec.id, spec.source, spec.revision, spec.tasks) == (
+        model_id,
+        "timm",
+        revision,
+        ("classification",),
+    )
+    assert resolve(spec.id) == spec
+    with pytest.raises(InputError, match=f"{model_id} is not a plain vision transformer") as caught:
+        check_plain(spec)
+    assert "vit_" in caught.value.remedy
+
+
+@pytest.mark.parametrize("task", ["attention", "features"])
+def test_whatever_may_have_patches_passes(task: str) -> None:
+    for spec in (*catalog(), resolve("acme/tiny"), resolve("random/deit3_base_patch16_224")):
+        if task in spec.tasks:
+            check_plain(spec)
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "\n"])

@@ -171,9 +171,11 @@ def test_the_weights_are_those_of_the_file(tiny: Path) -> None:
 
 def test_a_segmenter_is_no_vision_transformer_and_the_other_way_round(tiny: Path) -> None:
     pool = ModelPool(device="cpu")
-    with pytest.raises(InputError, match="shipped/tiny-sam is no vision transformer") as caught:
+    with pytest.raises(InputError, match="shipped/tiny-sam is not a plain vision transformer") as caught:
         pool.use(resolve("shipped/tiny-sam")).__enter__()
-    assert caught.value.remedy == "Choose a vision transformer."
+    assert "vit_" in caught.value.remedy
+    with pytest.raises(InputError, match="shipped/tiny-sam has no classifier"):
+        pool.classifier(resolve("shipped/tiny-sam")).__enter__()
     with pytest.raises(InputError, match=f"{VIT} is no promptable segmenter") as caught:
         pool.segmenter(resolve(VIT, task="segmentation")).__enter__()
     assert caught.value.remedy == "Choose a Segment Anything model."

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from core.checkpoints import Architecture, Card, ModelInput, Score, save_checkpoint
 from core.errors import InputError, VisionBenchError
+from core.loaders import ModelPool
 from core.nn import VisionTransformer
 from core.preprocess import InputConfig
 from core.registry import resolve
 from core.sources import build_model
-from core.vision_model import VisionModel
+from core.vision_model import ImageModel, VisionModel
 
 NAME = "test_vit"
 """timm's smallest vision transformer: 160 px, patch 16, width 64, 6 layers, 2 heads."""
@@ -279,12 +280,30 @@ def test_a_name_that_is_no_architecture_says_how_to_name_it(tmp_path: Path) -> N
     assert "vit_tiny_patch16_224.safetensors" in error.remedy
 
 
-def test_an_architecture_that_is_no_plain_vit_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "classes"), [("test_resnet", 7), ("test_resnet", 0), ("test_efficientnet", 3), ("test_vit", 4)]
+)
+def test_a_file_of_any_architecture_has_the_classes_of_its_weights(
+    tmp_path: Path, name: str, classes: int
+) -> None:
     import timm
 
-    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
-    save_file(weights, tmp_path / "test_resnet.safetensors")
-    assert "not a plain vision transformer" in refusal(tmp_path / "test_resnet.safetensors").message
+    path, module = tmp_path / f"{name}.safetensors", timm.create_model(name, num_classes=classes)
+    save_file(module.state_dict(), path)
+    model = build_model(resolve(str(path)), "cpu", lambda: 12.5)
+    assert isinstance(model, ImageModel)
+    assert isinstance(model, VisionModel) == (name == "test_vit")
+    assert same(model.module, module.state_dict())
+    assert model.labels == tuple(f"class {i}" for i in range(classes))
+
+
+def test_a_file_of_another_architecture_has_no_patches_to_look_into(tmp_path: Path) -> None:
+    path, pool = tmp_path / "test_resnet.safetensors", ModelPool(device="cpu")
+    save_file(timm_weights("test_resnet", num_classes=0), path)
+    with pytest.raises(InputError, match=r"test_resnet\.safetensors is not a plain vision transformer"):
+        pool.use(resolve(str(path))).__enter__()
+    with pytest.raises(InputError, match=r"test_resnet\.safetensors has no classifier"):
+        pool.classifier(resolve(str(path))).__enter__()
 
 
 # Folders

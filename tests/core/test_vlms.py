@@ -198,7 +198,7 @@ def test_only_models_that_answer_are_handed_out(tiny: Path) -> None:
     with pytest.raises(InputError, match=f"{VIT} answers no prompts about pictures") as caught:
         models.vlm(resolve(VIT, "vlm")).__enter__()
     assert caught.value.remedy == "Choose a vision-language model."
-    with pytest.raises(InputError, match="shipped/tiny is no vision transformer"):
+    with pytest.raises(InputError, match="shipped/tiny is not a plain vision transformer"):
         models.use(resolve("shipped/tiny")).__enter__()
     with pytest.raises(InputError, match="shipped/tiny is no promptable segmenter"):
         models.segmenter(resolve("shipped/tiny")).__enter__()

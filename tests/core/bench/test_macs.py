@@ -15,6 +15,15 @@ PUBLISHED_GMACS = {
 """timm's benchmark tables: with attention's two products, and as since its attention is fused, without."""
 
 
+OTHERS_GMACS = {
+    "resnet18": 1.82,
+    "mobilenetv3_large_100": 0.22,
+    "swin_tiny_patch4_window7_224": 4.51,
+    "mobilevit_s": 2.03,
+}
+"""The same tables, of other architectures; those count a little of what stands between the products, too."""
+
+
 def by_hand(dim: int, depth: int, tokens: int, patches: int, patch: int, classes: int) -> tuple[int, int]:
     """Return the MACs of a plain vision transformer without attention's two products, and those."""
     projections = depth * tokens * dim * (3 * dim + dim + 4 * dim + 4 * dim)
@@ -32,6 +41,15 @@ def test_vision_transformers_have_the_macs_counted_by_hand_and_those_published()
         assert found == without + attention, name
         assert found / 1e9 == pytest.approx(published, rel=0.01), name
         assert without / 1e9 == pytest.approx(published_without, rel=0.01), name
+
+
+def test_other_architectures_have_about_the_macs_that_are_published() -> None:
+    for name, published in OTHERS_GMACS.items():
+        with torch.device("meta"):
+            model = timm.create_model(name).eval()
+            pixels = torch.zeros(1, *model.default_cfg["input_size"])
+        found = count_macs(lambda model=model, pixels=pixels: model(pixels)) / 1e9
+        assert found == pytest.approx(published, rel=0.05), name
 
 
 def test_fused_attention_of_this_processor_is_counted() -> None:
