@@ -1,12 +1,12 @@
 """Buckets of time, and which part of a filter's time is whole days that are counted already."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, literal_column, type_coerce
 
-from db.filters import is_by_series, series_of
+from db.filters import OtherTags, is_by_series, series_of
 from db.history_records import Bucket, RunFilter
 from db.models import EPOCH, Cell, MetricCell, Run, TagCell, TagMetricCell
 from db.rows import clean_text
@@ -25,7 +25,7 @@ class Days(NamedTuple):
 
 
 def days_of(where: RunFilter) -> tuple[Days | None, list[RunFilter]]:
-    """Return the whole days of a filter's time, and filters of what is left at its ends."""
+    """Return the whole days of a filter's time, and filters of the rest: at its ends, of its other tags."""
     first = None if where.since is None else -((EPOCH - where.since) // DAY)
     end = None if where.until is None else (where.until - EPOCH) // DAY
     if first is not None and end is not None and first >= end:
@@ -35,7 +35,19 @@ def days_of(where: RunFilter) -> tuple[Days | None, list[RunFilter]]:
         rest.append(replace(where, until=begin_of(first)))
     if where.until is not None and end is not None and where.until != begin_of(end):
         rest.append(replace(where, since=begin_of(end)))
+    if len(where.tags) > 1:
+        rest.append(_other_tags(where, first, end))
     return Days(first, end), rest
+
+
+def _other_tags(where: RunFilter, first: int | None, end: int | None) -> RunFilter:
+    """Return the filter of the runs on whole days that are not counted by the first tag of a filter."""
+    fields_of = {one.name: getattr(where, one.name) for one in fields(RunFilter)}
+    bounds = {
+        "since": None if first is None else begin_of(first),
+        "until": None if end is None else begin_of(end),
+    }
+    return OtherTags(**(fields_of | bounds | {"tags": where.tags[1:]}), untagged=where.tags[0])
 
 
 def begin_of(day: int) -> datetime:
@@ -46,9 +58,9 @@ def begin_of(day: int) -> datetime:
 def is_counted(where: RunFilter) -> bool:
     """Say whether the runs that a filter lets through on a whole day are counted already.
 
-    A run with two tags is counted for each, so not more than one may be asked for.
+    Of several tags, those of the first one are: a run with two of them is counted for each.
     """
-    return is_by_series(replace(where, tags=())) and len(where.tags) <= 1
+    return is_by_series(replace(where, tags=()))
 
 
 def cells_of(where: RunFilter) -> type[Cell] | type[TagCell]:
@@ -64,7 +76,7 @@ def sums_of(where: RunFilter) -> type[MetricCell] | type[TagMetricCell]:
 def in_days(
     cell: type[Cell] | type[MetricCell] | type[TagCell] | type[TagMetricCell], days: Days, where: RunFilter
 ) -> list[ColumnElement[bool]]:
-    """Return the condition on cells that they are of some days, and of a filter's series and tag."""
+    """Return the condition on cells that they are of some days, and of a filter's series and first tag."""
     found: list[ColumnElement[bool]] = [cell.series_id.in_(series_of(where))]
     if where.tags and issubclass(cell, TagCell | TagMetricCell):
         found.append(cell.tag == clean_text(where.tags[0]))

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     SQLColumnExpression,
+    exists,
     literal,
     select,
     type_coerce,
@@ -52,19 +53,45 @@ class FoundFilter(RunFilter):
     found: FoundRuns = field(kw_only=True)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherTags(RunFilter):
+    """A filter of runs that carry any of its tags, but not another one."""
+
+    untagged: str = field(kw_only=True)
+
+
 def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     """Return the conditions on `Run` that a filter stands for.
 
-    Runs that are met one by one, by their tags or words, must not be looked for in each series: SQLite would,
-    but for the `+ 0`.
+    Runs that are met one by one, by their tags or words, must not be looked for in each series.
     """
     if isinstance(where, FoundFilter):
         numbers = ",".join(map(str, where.found.seqs.tolist()))
         return [_IsListed(literal(f"[{numbers}]"), literal(f"{{{numbers}}}")), *of_each_run(where)]
     if where.text.strip():
         return [Run.seq.in_(newest_found(where, Run.seq).correlate(None))]
-    number: Any = Run.series_id + 0 if where.tags else Run.series_id
+    number: Any = unindexed(Run.series_id) if where.tags else Run.series_id
     return [number.in_(series_of(where)), *of_each_run(where)]
+
+
+class unindexed(FunctionElement[Any]):
+    """A column whose index SQLite, which knows little of what is in it, must not use. PostgreSQL may."""
+
+    inherit_cache = True
+
+    def __init__(self, column: Any) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(unindexed, "sqlite")
+def _(element: unindexed, compiler: SQLCompiler, **how: Any) -> str:
+    return f"+{compiler.process(next(iter(element.clauses)), **how)}"
+
+
+@compiles(unindexed, "postgresql")
+def _(element: unindexed, compiler: SQLCompiler, **how: Any) -> str:
+    return compiler.process(next(iter(element.clauses)), **how)
 
 
 class _IsListed(FunctionElement[Any]):
@@ -111,20 +138,23 @@ def of_series(where: RunFilter) -> list[ColumnElement[bool]]:
 def of_each_run(where: RunFilter) -> list[ColumnElement[bool]]:
     """Return the conditions that the series of a run does not decide, but for its words.
 
-    Most runs may be within a range of durations, so these must not be looked for one by one: hence the `+ 0`.
+    Most runs may be within a range of durations, so these must not be looked for one by one.
     """
     found: list[ColumnElement[bool]] = []
     if where.tags:
         tags = [clean_text(tag) for tag in where.tags]
         found.append(Run.seq.in_(select(RunTag.seq).where(RunTag.tag.in_(tags)).correlate(None)))
+    if isinstance(where, OtherTags):
+        carried = exists().where(RunTag.run_id == Run.id, RunTag.tag == clean_text(where.untagged))
+        found.append(~carried.correlate(Run))
     if where.since is not None:
         found.append(Run.time >= where.since)
     if where.until is not None:
         found.append(Run.time < where.until)
     if where.min_ms is not None:
-        found.append(Run.duration_ms + 0 >= where.min_ms)
+        found.append(unindexed(Run.duration_ms) >= where.min_ms)
     if where.max_ms is not None:
-        found.append(Run.duration_ms + 0 < where.max_ms)
+        found.append(unindexed(Run.duration_ms) < where.max_ms)
     return found
 
 
@@ -135,7 +165,7 @@ def newest_found(where: RunFilter, *columns: Any, known: Endings | None = None) 
         select(*columns)
         .select_from(RUN_WORDS)
         .join(Run, Run.seq == seq)
-        .where(says_them, (Run.series_id + 0).in_(series_of(where)), *of_each_run(where))
+        .where(says_them, unindexed(Run.series_id).in_(series_of(where)), *of_each_run(where))
         .order_by(seq.desc())
         .limit(MOST_FOUND)
     )

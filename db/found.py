@@ -1,23 +1,29 @@
 """Runs that were found by their words, held in memory: so that they are not looked for again each time."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Connection, type_coerce
+from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from db.engine import plain_rows
 from db.filters import FoundFilter, FoundRuns, newest_found
 from db.history_records import RunFilter
-from db.models import Run, milliseconds
+from db.models import Run, TagCell, milliseconds
+from db.rows import clean_text
 from db.words import endings
 
 COLUMNS = (Run.seq, Run.series_id, type_coerce(Run.time, BigInteger), Run.duration_ms)
 
 
 def searched(connection: Connection, where: RunFilter) -> RunFilter:
-    """Return a filter of the same runs, whose words are not looked for again each time that it is asked."""
+    """Return a filter of the same runs that is quicker to ask several times.
+
+    Its words are not looked for again, and the first of its tags is the one that most runs carry.
+    """
+    if len(where.tags) > 1:
+        where = replace(where, tags=_most_frequent_first(connection, where.tags))
     if not where.text.strip() or isinstance(where, FoundFilter):
         return where
     known = endings(connection, where.text)
@@ -25,6 +31,13 @@ def searched(connection: Connection, where: RunFilter) -> RunFilter:
     seqs, series_ids, times, ms = zip(*rows, strict=True) if rows else ((), (), (), ())
     found = FoundRuns(_whole(seqs), _whole(series_ids), _whole(times), np.array(ms, np.float64))
     return FoundFilter(**{one.name: getattr(where, one.name) for one in fields(RunFilter)}, found=found)
+
+
+def _most_frequent_first(connection: Connection, tags: Sequence[str]) -> tuple[str, ...]:
+    asked = sorted({clean_text(tag) for tag in tags})
+    counted = select(TagCell.tag, func.sum(TagCell.n)).where(TagCell.tag.in_(asked)).group_by(TagCell.tag)
+    n = {tag: int(count) for tag, count in connection.execute(counted)}
+    return tuple(sorted(asked, key=lambda tag: -n.get(tag, 0)))
 
 
 def found_runs(where: FoundFilter) -> FoundRuns:

@@ -142,7 +142,9 @@ def _is_older(connection: Connection, where: RunFilter, begin: datetime) -> bool
     if where.since is not None:
         days = days._replace(first=(where.since - EPOCH) // DAY)
     cell = cells_of(where)
-    return connection.scalar(select(cell.day).where(*in_days(cell, days, where)).limit(1)) is not None
+    of_tags = [replace(where, tags=(tag,)) for tag in where.tags] or [where]
+    older = (select(cell.day).where(*in_days(cell, days, some)).limit(1) for some in of_tags)
+    return any(connection.scalar(day) is not None for day in older)
 
 
 def _models(connection: Connection, where: RunFilter) -> list[str]:

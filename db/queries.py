@@ -19,6 +19,7 @@ from db.filters import (
     of_series,
     ordering,
     series_of,
+    unindexed,
 )
 from db.found import found_runs, searched
 from db.history_records import MOST_FOUND, MOST_MODELS, MOST_TAGS, Facets, OutcomeCount, RunFilter
@@ -91,6 +92,8 @@ def are_more(connection: Connection, where: RunFilter, n: int) -> bool:
     """Say whether a filter lets more than `n` runs through, reading no more than that."""
     if isinstance(where, FoundFilter):
         return found_runs(where).seqs.size > n
+    if where.tags and is_counted(where):
+        return _counts(connection, where).total() > n
     some = _runs(where).limit(n + 1).subquery()
     return (connection.scalar(select(func.count()).select_from(some)) or 0) > n
 
@@ -99,10 +102,12 @@ def _runs(where: RunFilter) -> Select[int | None]:
     """Return the numbers of the runs of a filter."""
     if len(where.tags) != 1 or where.text.strip():
         return select(Run.seq).where(*conditions(where))
-    # To go through the runs of a tag is quicker than to gather them all before. Hence also the `+ 0`.
-    number = Run.series_id + 0
+    # To go through the runs of a tag is quicker than to gather them all before: no other index is used.
+    number = unindexed(Run.series_id)
     rest = of_each_run(replace(where, tags=()))
-    statement = select(Run.seq).join(RunTag, RunTag.seq + 0 == Run.seq).where(number.in_(series_of(where)))
+    statement = (
+        select(Run.seq).join(RunTag, unindexed(RunTag.seq) == Run.seq).where(number.in_(series_of(where)))
+    )
     return statement.where(RunTag.tag == clean_text(where.tags[0]), *rest)
 
 
@@ -137,7 +142,7 @@ def choices(connection: Connection, where: RunFilter) -> Facets:
     nothing: dict[str, Any] = dict.fromkeys(FIELDS, ())
     wide, untagged = replace(where, measured_only=False, **nothing), replace(where, tags=())
     once = searched(connection, where)  # the newest that have the words and fit the whole filter
-    found = by_series(connection, once if wide == where else wide)
+    found = by_series(connection, once if wide == where else searched(connection, wide))
     of_others = where.text.strip() and wide != where
     narrow = by_series(connection, once) if of_others else [s for s in found if _fits(s, where)]
     total = sum(series.n for series in narrow)
@@ -149,7 +154,9 @@ def choices(connection: Connection, where: RunFilter) -> Facets:
     }
     return Facets(
         **counted,
-        tags=_with_chosen(_tags(connection, once if untagged == where else untagged), where.tags),
+        tags=_with_chosen(
+            _tags(connection, once if untagged == where else searched(connection, untagged)), where.tags
+        ),
         total=total,
         loopback=sum(series.n for series in narrow if series.loopback),
         capped=bool(where.text.strip()) and total >= MOST_FOUND,
@@ -221,7 +228,7 @@ def page(
         statement = _runs(where)
         statement = statement.order_by(*ordering(order_by, descending=descending, indexed=False))
         if order_by in OF_ORDER:
-            statement = statement.join(Series, Series.id == Run.series_id + 0)
+            statement = statement.join(Series, Series.id == unindexed(Run.series_id))
         return list(connection.scalars(statement.limit(limit).offset(offset)))
     found = by_series(connection, where)
     if order_by in ("time", "duration"):
@@ -288,7 +295,7 @@ def _of_series(
     if order_by == "duration" and n > MOST_SORTED:
         return _longest(connection, where, found, limit, offset, descending=descending)
     few = order_by == "duration" or n <= FEW
-    number: Any = Run.series_id if few else Run.series_id + 0  # no index has that
+    number: Any = Run.series_id if few else unindexed(Run.series_id)
     statement = select(Run.seq).where(number.in_([series.id for series in found]), *of_each_run(where))
     statement = statement.order_by(*ordering(order_by, descending=descending, indexed=not few))
     return list(connection.scalars(statement.limit(limit).offset(offset)))
@@ -305,7 +312,7 @@ def _longest(
 ) -> list[int]:
     """Return a page of many runs by duration, in the order of its index; those without one come last."""
     several = select(Run.seq).where(
-        (Run.series_id + 0).in_([series.id for series in found]), *of_each_run(where)
+        unindexed(Run.series_id).in_([series.id for series in found]), *of_each_run(where)
     )
     timed, time = Run.duration_ms.is_not(None), type_coerce(Run.time, BigInteger)
     key = Run.duration_ms.desc() if descending else Run.duration_ms.asc()

@@ -42,7 +42,7 @@ class HistoryStore:
         order_by: str = "time",
         descending: bool = True,
     ) -> tuple[RunSummary, ...]:
-        """Return a page of the list of runs, by four queries.
+        """Return a page of the list of runs, by five queries.
 
         Args:
             order_by: `time`, `kind`, `model`, `status`, `duration` or `device`; equal ones newest first.

@@ -32,7 +32,7 @@ from db.days import (
     time_of,
 )
 from db.engine import plain_rows
-from db.filters import FoundFilter, conditions, is_by_series, of_each_run, of_series, series_of
+from db.filters import FoundFilter, conditions, is_by_series, of_each_run, of_series, series_of, unindexed
 from db.found import found_runs, searched
 from db.history_records import (
     MAX_POINTS,
@@ -46,6 +46,7 @@ from db.history_records import (
     RunFilter,
 )
 from db.models import EPOCH, MILLISECOND, Metric, Run, Series, TagCell
+from db.rows import clean_text
 from db.sketch import Counts, merged
 
 DAY_MS = 86_400_000
@@ -108,7 +109,7 @@ def newest(connection: Connection, where: RunFilter, n: int) -> RunFilter:
     """Return a filter without the runs that are older than its `n` newest."""
     if not is_by_series(where):
         return where
-    number = Run.series_id + 0  # runs are met by time, in the order of an index
+    number = unindexed(Run.series_id)  # runs are met by time, in the order of an index
     statement = select(Run.time).where(number.in_(series_of(where)), *of_each_run(where))
     since = connection.scalar(statement.order_by(Run.time.desc(), Run.seq.desc()).offset(n).limit(1))
     return where if since is None else replace(where, since=since + timedelta(milliseconds=1))
@@ -119,8 +120,11 @@ def newest_day(connection: Connection, where: RunFilter) -> int | None:
     latest = None if where.until is None else (where.until - MILLISECOND - EPOCH) // DAY
     found: int | None
     if where.tags:
-        days = in_days(TagCell, Days(None, None), where)
-        found = connection.scalar(select(func.max(TagCell.day)).where(*days))
+        tagged = (
+            TagCell.tag.in_([clean_text(tag) for tag in where.tags]),
+            TagCell.series_id.in_(series_of(where)),
+        )
+        found = connection.scalar(select(func.max(TagCell.day)).where(*tagged))
     else:
         of_one = select(func.max(type_coerce(Run.time, BigInteger))).where(
             Run.series_id == Series.id, *of_each_run(where)
