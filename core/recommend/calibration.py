@@ -15,7 +15,7 @@ from typing import Any
 from core.recommend.entries import Catalog, Entry
 from core.recommend.evidence import OwnEvidence, OwnSpeed
 from core.recommend.figures import Figure
-from core.recommend.scaling import WORK, Error, Scale, Timed, Work, make_scale, odd_one, work_of
+from core.recommend.scaling import FEW, WORK, Error, Scale, Timed, Work, make_scale, odd_one, work_of
 
 REFERENCES = ("random/efficientnet_b0", "random/resnet50", "random/vit_small_patch16_224")
 """Depthwise convolutions, dense ones, and a transformer: what processors are differently good at."""
@@ -155,7 +155,7 @@ def calibrate(catalog: Catalog, evidence: OwnEvidence, device_name: str) -> Cali
         scale = make_scale(basis, title, pairs, names, overhead, (device_name, day))
         scales += [] if scale is None else [scale]
     published = [one for one in scales if not one.is_work]
-    published.sort(key=lambda one: (-len(one.models), one.spread))
+    published.sort(key=lambda one: (-min(len(one.models), FEW), one.spread))
     every = (*published, *(one for one in scales if one.is_work))
     return Calibration(device_name, every, overhead, day, odd) if every else None
 
