@@ -77,6 +77,7 @@ def _saved(number: int, one: ViewRecord) -> None:
 
 def _open(one: ViewRecord) -> None:
     show(replace(from_address(parse_qs(one.address)), name=one.name))
+    st.session_state[f"{PAGE}_saved"] = False
 
 
 def _drop(name: str) -> None:
