@@ -11,9 +11,13 @@ from core.recommend.candidates import Facts
 from core.recommend.entries import Entry, read_catalog
 from core.recommend.evidence import EvidenceRun, gather
 from core.registry import available, resolve
+from core.registry import catalog as listed
 from core.runs import Environment
 from core.settings import settings
 from core.vlm.prices import price_table
+
+OWN_WEIGHTS = ("file/", "hf/")
+"""How names begin that are resolved without a list; an unknown one would be looked for in timm."""
 
 
 def environment_here() -> Environment:
@@ -50,7 +54,9 @@ def measurable(entry: Entry) -> str | None:
 def _is_here(name: str) -> bool:
     if name.startswith("timm/"):  # asked of the cache by its repository, since resolving may import timm
         return cached_weights(name, "main") is not None
-    try:
-        return available(resolve(name))
-    except VisionBenchError:
-        return False
+    if name.startswith(OWN_WEIGHTS):
+        try:
+            return available(resolve(name))
+        except VisionBenchError:
+            return False
+    return any(spec.id == name and available(spec) for spec in listed())

@@ -1,9 +1,8 @@
 """Models and accuracies that are known from own runs only."""
 
-from core.errors import VisionBenchError
 from core.recommend.candidates import Facts
 from core.recommend.entries import Axis, Entry
-from core.registry import ModelSpec, resolve
+from core.registry import ModelSpec, catalog
 
 OWN = "own-runs"
 """Stands where the catalogue's entries name their source."""
@@ -44,13 +43,8 @@ def _entry(model: str, tasks: tuple[str, ...], facts: Facts) -> Entry:
 
 
 def _spec(model: str) -> ModelSpec | None:
-    """Return what the registry knows of a model; None where it is gone, or asking would import a library."""
-    if model.startswith("timm/"):
-        return None
-    try:
-        return resolve(model)
-    except VisionBenchError:
-        return None
+    """Return what the registry's list has of a model; any other name would be looked for in timm."""
+    return next((spec for spec in catalog() if spec.id == model), None)
 
 
 def _allows_commercial(licence: str) -> bool | None:
