@@ -1,6 +1,7 @@
 """Sweeps on a real Ray cluster on loopback, in one process: `python -m tests.support.sweep_on_ray URL …`.
 
-For each store one sweep, and in its middle a node is killed. Prints what became of them as JSON.
+For each store one sweep, and in its middle a node is killed; in the last one then a sweep of a file. Prints
+what became of them as JSON.
 Run it where the only network is loopback, for Ray listens on every address that it finds.
 """
 
@@ -12,9 +13,11 @@ import threading
 import time
 from typing import Any
 
+from core.bench.sweep.files import files_of
 from core.bench.sweep.plan import SweepPlan
 from core.bench.sweep.ray_crew import OnRay
 from core.bench.sweep.run import SweepRun
+from core.samples import load_sample
 from db import Store
 from tests.support.sweep_cells import measure
 
@@ -58,9 +61,22 @@ def main(urls: list[str]) -> dict[str, Any]:
             thread.join()
             say(f"swept {url}")
             answers[url] = {"set": run.set_id, "phase": run.progress.phase, "message": run.progress.message}
+    with Store.open(urls[-1]) as store:
+        answers[urls[-1]]["file"] = sweep_a_file(store, OnRay(cluster.address))
     cluster.shutdown()
     say("shut down")
     return answers
+
+
+def sweep_a_file(store: Store, where: OnRay) -> float | None:
+    """Return how large a file is on a node."""
+    files = files_of([load_sample("coffee")])
+    plan = SweepPlan(("size",), (files[0].sha256,), deadline_s=30)
+    run = SweepRun.begin(plan, where=where, measure=measure, ledger=store, owner="ada", files=files)
+    run.work()
+    (row,) = store.set_results(run.set_id, "ada", metrics=("value",))
+    say("swept a file")
+    return row.metrics.get("value")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from core.bench.sweep.plan import SweepPlan
 from core.bench.sweep.progress import Phase
 from core.bench.sweep.run import KIND, SweepRun
 from core.errors import InputError
+from core.samples import load_sample
 from core.settings import ROOT, settings
 from db import RunFilter, Store, StoreError
 from db.errors import RunNotFoundError
@@ -277,10 +278,12 @@ def test_nodes_of_a_ray_cluster_die_and_every_cell_is_one_row(tmp_path: Path) ->
         command = on_loopback([sys.executable, "-m", "tests.support.sweep_on_ray", *urls])
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
         assert ended.returncode == 0, ended.stderr
-        for url, sweep in json.loads(ended.stdout).items():
+        answers = json.loads(ended.stdout)
+        assert answers[urls[-1]].pop("file") == len(load_sample("coffee").data)
+        for url, sweep in answers.items():
             with Store.open(url) as store:
                 assert (sweep["phase"], sweep["message"]) == ("done", "")
                 assert rows(store, sweep["set"]) == dict.fromkeys(range(8), "ok")
-                assert store.count(RunFilter(kinds=("benchmark",))) == 8
+                assert store.count(RunFilter(kinds=("benchmark",), models=("sleep-0.3",))) == 8
                 assert store.run(sweep["set"], OWNER).metric("cells_done") == 8.0
                 assert store.check() == ()
