@@ -7,6 +7,7 @@ that ends. Those of one process stand in line; among processes whoever asks next
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import SetupError
@@ -86,9 +87,10 @@ class Turn:
 
 
 def _sign(descriptor: int) -> None:
-    """Write into the file who holds it."""
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    """Write into the file who holds it; without that it is held as well."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
 
 
 def _signed(path: Path) -> int | None:
