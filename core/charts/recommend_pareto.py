@@ -20,9 +20,11 @@ MARK_WORDS = {
 }
 FITS, FAINT, LIMIT = CATEGORIES[0], "rgba(127,127,127,0.55)", CATEGORIES[1]
 ARM = "rgba(0,114,178,0.5)"
-NAME_HIGH, NAME_WIDE = 0.075, 0.5
-"""By which share of the front's height or width two names must be apart."""
-LEFT, RIGHT = 0.28, 0.06
+NAME_HIGH, NAME_WIDE = 0.055, 0.45
+"""By which share of the chart's height or width two names must be apart."""
+LONGEST = 20
+"""Characters of a name beside its symbol; hovering shows all."""
+LEFT, RIGHT = 0.34, 0.06
 """Which share of its length the time axis goes on beyond its points: names need room at the left."""
 
 
@@ -68,7 +70,8 @@ class RecommendInfo(NamedTuple):
 
 def recommend_info(answer: Answer) -> RecommendInfo:
     """Take time for one picture and accuracy of every model that has both."""
-    rows = [(one.candidate, at, one.why) for at, one in enumerate(answer.recommended, 1)]
+    rows: list[tuple[Candidate, int | None, str]] = []
+    rows += [(one.candidate, at, one.why) for at, one in enumerate(answer.recommended, 1)]
     rows += [(one.candidate, None, one.sentence) for one in answer.excluded]
     dots, no_accuracy, no_speed = [], 0, 0
     for candidate, place, note in rows:
@@ -156,20 +159,31 @@ def recommend_figure(info: RecommendInfo, *, excluded: bool = True, chosen: str 
             hoverinfo="skip",
         )
     out = [dot for dot in shown if dot.place is None]
+    first = True
     for mark in MARKS:
-        _add(figure, [dot for dot in out if dot.speed_mark == mark], mark, FAINT, info)
+        found = [dot for dot in out if dot.speed_mark == mark]
+        _add(figure, found, mark, FAINT, info, legend=first)
+        first = first and not found
     for mark in MARKS:
         fitting = [dot for dot in shown if dot.place is not None and dot.speed_mark == mark]
         _add(figure, fitting, mark, FITS, info)
     _ring(figure, shown, chosen)
-    _names(figure, front)
+    _names(figure, front, shown)
     _limits(figure, info)
     _axes(figure, info, shown)
     below = {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0}
     return framed(figure, 520, showlegend=True, legend=below)
 
 
-def _add(figure: go.Figure, dots: Sequence[Dot], mark: str, colour: str, info: RecommendInfo) -> None:
+def _add(
+    figure: go.Figure,
+    dots: Sequence[Dot],
+    mark: str,
+    colour: str,
+    info: RecommendInfo,
+    *,
+    legend: bool = True,
+) -> None:
     if not dots:
         return
     fits = colour == FITS
@@ -186,7 +200,8 @@ def _add(figure: go.Figure, dots: Sequence[Dot], mark: str, colour: str, info: R
             "opacity": [1.0 if dot.is_front else 0.55 for dot in dots] if fits else 1.0,
             "line": {"width": 1.6 if mark == "estimated" else 0, "color": colour},
         },
-        name=MARK_WORDS[mark] if fits else f"does not fit ({MARK_WORDS[mark]})",
+        name=MARK_WORDS[mark] if fits else "does not fit",
+        showlegend=legend,
         customdata=[[dot.model_id, _hover(dot, info)] for dot in dots],
         hovertemplate="%{customdata[1]}<extra></extra>",
     )
@@ -239,12 +254,16 @@ def _ring(figure: go.Figure, dots: Sequence[Dot], chosen: str) -> None:
             )
 
 
-def named(front: Sequence[Dot]) -> list[Dot]:
-    """Return those of the front whose names can be written without covering each other, best ones first."""
+def named(front: Sequence[Dot], shown: Sequence[Dot]) -> list[Dot]:
+    """Return those of the front whose names can be written without covering each other, best ones first.
+
+    Args:
+        shown: All that is drawn, which sets the scale.
+    """
+    times = [math.log10(dot.ms) for dot in shown]
+    values = [dot.accuracy for dot in shown]
     if not front:
         return []
-    times = [math.log10(dot.ms) for dot in front]
-    values = [dot.accuracy for dot in front]
     wide, high = (max(times) - min(times)) or 1.0, (max(values) - min(values)) or 1.0
     found: list[Dot] = []
     for dot in reversed(front):
@@ -258,13 +277,17 @@ def named(front: Sequence[Dot]) -> list[Dot]:
     return found
 
 
-def _names(figure: go.Figure, front: Sequence[Dot]) -> None:
+def _short(title: str) -> str:
+    return title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…"
+
+
+def _names(figure: go.Figure, front: Sequence[Dot], shown: Sequence[Dot]) -> None:
     """Write names above and to the left, where nothing that fits can be."""
-    for dot in named(front):
+    for dot in named(front, shown):
         figure.add_annotation(
             x=math.log10(dot.ms),
             y=dot.accuracy,
-            text=name_of(dot.title),
+            text=name_of(_short(dot.title)),
             showarrow=False,
             xanchor="right",
             yanchor="bottom",

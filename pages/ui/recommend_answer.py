@@ -32,7 +32,7 @@ SURE = ":green-badge[:material/check: fits]"
 TIED = ":gray-badge[:material/drag_handle: not told apart from the one before]"
 WITH = {"memory": "memory", "weights": "weights"}
 """What stands behind a number whose unit does not say what it is."""
-CELL_PX = 142
+CELL_PX = 134
 
 
 def first(answer: Answer, facts: Facts) -> None:
@@ -99,15 +99,18 @@ def _row(place: int, one: Recommended) -> None:
     candidate = one.candidate
     badges = " ".join(badge for badge, is_so in ((UNSURE, not one.certain), (TIED, one.tied)) if is_so)
     with st.container(border=True, gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="top", gap="small", wrap=False):
-            st.markdown(f"**{place}. {plain(candidate.entry.title)}** {badges}")
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="top", wrap=False
+        ):
+            licence = f":small[:gray[{plain(candidate.entry.licence)}]]"
+            st.markdown(f"**{place}. {plain(candidate.entry.title)}** {licence} {badges}")
             _details_button(candidate, str(place))
         st.caption(plain(one.why))
         st.markdown(line(candidate))
 
 
 def line(candidate: Candidate) -> str:
-    """Return a model's figures in small print as Markdown, those of one mark behind it."""
+    """Return a model's figures in small print as Markdown, a line for those of each mark."""
     groups: dict[str, list[str]] = {}
     for name, figure in candidate.figures().items():
         value = plain(value_words(name, figure))
@@ -115,8 +118,7 @@ def line(candidate: Candidate) -> str:
             value = f"{value} ({plain(rate_words(candidate))})"
         words = name if figure is None else f"{value} {WITH.get(name, '')}".strip()
         groups.setdefault(mark_badge(figure), []).append(words)
-    parts = [f"{badge} {' · '.join(some)}" for badge, some in groups.items()]
-    return f":small[{'  '.join(parts)} · {plain(candidate.entry.licence)}]"
+    return "  \n".join(f"{badge} :small[{' · '.join(some)}]" for badge, some in groups.items())
 
 
 def _details_button(candidate: Candidate, key: str) -> None:
@@ -159,7 +161,7 @@ def details(answer: Answer, view: RecommendView, facts: Facts) -> None:
             )
         st.caption(_facts_line(candidate, facts))
         st.markdown(_checks(candidate, answer))
-        _table(candidate, answer, facts.catalog.sources)
+        st.markdown(_lines(candidate, answer, facts.catalog.sources))
         if entry.note:
             st.caption(plain(entry.note))
 
@@ -190,15 +192,18 @@ def _checks(candidate: Candidate, answer: Answer) -> str:
     return "  \n".join(lines) or "Nothing is demanded of it."
 
 
-def _table(candidate: Candidate, answer: Answer, sources: Mapping[str, Source]) -> None:
+def _lines(candidate: Candidate, answer: Answer, sources: Mapping[str, Source]) -> str:
+    """Return each figure in a line with its mark, and where it comes from below it."""
     titles = {**TITLES, "accuracy": answer.axis.title if answer.axis else "Accuracy"}
-    rows = ["| | | Mark | From |", "|---|---|---|---|"]
+    lines = []
     for name, figure in candidate.figures().items():
-        about = origin(name, figure, sources).replace("|", "\\|")
-        rows.append(
-            f"| {plain(titles[name])} | {plain(value_words(name, figure))} | {mark_badge(figure)} | {about} |"
+        value = f"**{plain(value_words(name, figure))}**" if figure is not None else ""
+        about = origin(name, figure, sources)
+        lines.append(
+            f"{plain(titles[name])} {value} {mark_badge(figure)}"
+            + (f"  \n:small[:gray[{about}]]" if about else "")
         )
-    st.markdown("\n".join(rows))
+    return "\n\n".join(lines)
 
 
 def deployment_words(answer: Answer) -> str:
