@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, literal_column, type_coerce
 
-from db.filters import OtherTags, is_by_series, series_of
+from db.filters import OtherTags, is_by_series, series_of, unindexed
 from db.history_records import Bucket, RunFilter
 from db.models import EPOCH, Cell, MetricCell, Run, TagCell, TagMetricCell
 from db.rows import clean_text
@@ -74,10 +74,19 @@ def sums_of(where: RunFilter) -> type[MetricCell] | type[TagMetricCell]:
 
 
 def in_days(
-    cell: type[Cell] | type[MetricCell] | type[TagCell] | type[TagMetricCell], days: Days, where: RunFilter
+    cell: type[Cell] | type[MetricCell] | type[TagCell] | type[TagMetricCell],
+    days: Days,
+    where: RunFilter,
+    *,
+    in_turn: bool = False,
 ) -> list[ColumnElement[bool]]:
-    """Return the condition on cells that they are of some days, and of a filter's series and first tag."""
-    found: list[ColumnElement[bool]] = [cell.series_id.in_(series_of(where))]
+    """Return the condition on cells that they are of some days, and of a filter's series and first tag.
+
+    Args:
+        in_turn: Whether cells are met in the order of their keys, not series by series.
+    """
+    number: Any = unindexed(cell.series_id) if in_turn else cell.series_id
+    found: list[ColumnElement[bool]] = [number.in_(series_of(where))]
     if where.tags and issubclass(cell, TagCell | TagMetricCell):
         found.append(cell.tag == clean_text(where.tags[0]))
     if days.first is not None:

@@ -71,6 +71,8 @@ def fill(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute(text(NUMBER))
     connection.execute(text(NUMBER_TAGS))
+    if connection.dialect.name == "postgresql":  # or it reads whole tables for each chunk
+        connection.execute(text("ANALYZE run, run_artifact, artifact"))
     series: dict[str, int] = {}
     cells: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for runs in _chunks(connection):

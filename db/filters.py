@@ -1,5 +1,6 @@
 """Which runs a filter stands for, as conditions of SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,15 +26,6 @@ from db.models import Run, RunTag, Series
 from db.rows import clean_text
 from db.words import RUN_WORDS, Endings, found_in
 
-ORDERS: dict[str, Any] = {
-    "time": Run.time,
-    "kind": Series.kind,
-    "model": Series.model_id,
-    "status": Series.status,
-    "duration": Run.duration_ms,
-    "device": Series.device,
-}
-
 
 class FoundRuns(NamedTuple):
     """Runs that were looked for already, newest first."""
@@ -44,6 +36,7 @@ class FoundRuns(NamedTuple):
     """Milliseconds since 1970."""
     ms: NDArray[np.float64]
     """How long they took, NaN where that is not known."""
+    ids: NDArray[np.str_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +59,7 @@ def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     Runs that are met one by one, by their tags or words, must not be looked for in each series.
     """
     if isinstance(where, FoundFilter):
-        numbers = ",".join(map(str, where.found.seqs.tolist()))
-        return [_IsListed(literal(f"[{numbers}]"), literal(f"{{{numbers}}}")), *of_each_run(where)]
+        return [is_listed(Run.seq, where.found.seqs.tolist()), *of_each_run(where)]
     if where.text.strip():
         return [Run.seq.in_(newest_found(where, Run.seq).correlate(None))]
     number: Any = unindexed(Run.series_id) if where.tags else Run.series_id
@@ -94,21 +86,53 @@ def _(element: unindexed, compiler: SQLCompiler, **how: Any) -> str:
     return compiler.process(next(iter(element.clauses)), **how)
 
 
+ORDERS: dict[str, Any] = {
+    "time": Run.time,
+    "kind": Series.kind,
+    "model": Series.model_id,
+    "status": Series.status,
+    "duration": unindexed(Run.duration_ms),
+    "device": Series.device,
+}
+
+
+def is_listed(column: Any, values: Sequence[int] | Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a column is in a list, however long; texts of letters and digits only."""
+    named = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
+    element = _IsNamed if column.type.python_type is str else _IsListed
+    return element(column, literal(f"[{','.join(named)}]"), literal(f"{{{','.join(named)}}}"))
+
+
 class _IsListed(FunctionElement[Any]):
-    """Whether `Run.seq` is in a list: of JSON for SQLite, an array for PostgreSQL."""
+    """Whether a number is in a list: of JSON for SQLite, an array for PostgreSQL."""
 
     type = NullType()  # as a Boolean it would be compared with 1, and no index be used
     inherit_cache = True
+    of = "bigint"
+
+
+class _IsNamed(_IsListed):
+    """Whether a text is."""
+
+    inherit_cache = True
+    of = "text"
 
 
 @compiles(_IsListed, "sqlite")
 def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
-    return f"run.seq IN (SELECT value FROM json_each({compiler.process(next(iter(element.clauses)), **how)}))"
+    column, of_json, _ = element.clauses
+    return (
+        f"{compiler.process(column, **how)} IN"
+        f" (SELECT value FROM json_each({compiler.process(of_json, **how)}))"
+    )
 
 
 @compiles(_IsListed, "postgresql")
 def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
-    return f"run.seq = ANY (CAST({compiler.process(list(element.clauses)[1], **how)} AS bigint[]))"
+    column, _, array = element.clauses
+    return (
+        f"{compiler.process(column, **how)} = ANY (CAST({compiler.process(array, **how)} AS {element.of}[]))"
+    )
 
 
 def series_of(where: RunFilter) -> Select[int]:

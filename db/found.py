@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from db.engine import plain_rows
-from db.filters import FoundFilter, FoundRuns, newest_found
-from db.history_records import RunFilter
-from db.models import Run, TagCell, milliseconds
+from db.filters import FoundFilter, FoundRuns, is_listed, newest_found, of_series
+from db.history_records import RUNNING, RunFilter
+from db.models import Metric, Run, Series, TagCell, milliseconds
 from db.rows import clean_text
 from db.words import endings
 
-COLUMNS = (Run.seq, Run.series_id, type_coerce(Run.time, BigInteger), Run.duration_ms)
+COLUMNS = (Run.seq, Run.series_id, type_coerce(Run.time, BigInteger), Run.duration_ms, Run.id)
 
 
 def searched(connection: Connection, where: RunFilter) -> RunFilter:
@@ -28,8 +28,10 @@ def searched(connection: Connection, where: RunFilter) -> RunFilter:
         return where
     known = endings(connection, where.text)
     rows = plain_rows(connection, newest_found(where, *COLUMNS, known=known))
-    seqs, series_ids, times, ms = zip(*rows, strict=True) if rows else ((), (), (), ())
-    found = FoundRuns(_whole(seqs), _whole(series_ids), _whole(times), np.array(ms, np.float64))
+    seqs, series_ids, times, ms, ids = zip(*rows, strict=True) if rows else ((),) * 5
+    found = FoundRuns(
+        _whole(seqs), _whole(series_ids), _whole(times), np.array(ms, np.float64), np.array(ids, np.str_)
+    )
     return FoundFilter(**{one.name: getattr(where, one.name) for one in fields(RunFilter)}, found=found)
 
 
@@ -48,8 +50,31 @@ def found_runs(where: FoundFilter) -> FoundRuns:
         inside &= times >= milliseconds(where.since)
     if where.until is not None:
         inside &= times < milliseconds(where.until)
-    seqs, series_ids, times, ms = where.found
-    return FoundRuns(seqs[inside], series_ids[inside], times[inside], ms[inside])
+    return _some(where.found, inside)
+
+
+def finished(connection: Connection, where: FoundFilter) -> FoundRuns:
+    """Return those of them that are not going on."""
+    runs = found_runs(where)
+    going = connection.scalars(select(Series.id).where(Series.status == RUNNING, *of_series(where))).all()
+    return _some(runs, ~np.isin(runs.series_ids, going))
+
+
+def measured(connection: Connection, runs: FoundRuns, name: str) -> tuple[NDArray[np.int64], list[float]]:
+    """Return a metric of runs, each with the place of its run."""
+    place = {run_id: i for i, run_id in enumerate(runs.ids.tolist())}
+    rows = plain_rows(
+        connection,
+        select(Metric.run_id, Metric.value).where(
+            is_listed(Metric.run_id, list(place)), Metric.name == name, Metric.step.is_(None)
+        ),
+    )
+    return _whole([place[run_id] for run_id, _ in rows]), [value for _, value in rows]
+
+
+def _some(runs: FoundRuns, which: NDArray[np.bool_]) -> FoundRuns:
+    seqs, series_ids, times, ms, ids = runs
+    return FoundRuns(seqs[which], series_ids[which], times[which], ms[which], ids[which])
 
 
 def _whole(numbers: Sequence[int]) -> NDArray[np.int64]:

@@ -92,8 +92,9 @@ def are_more(connection: Connection, where: RunFilter, n: int) -> bool:
     """Say whether a filter lets more than `n` runs through, reading no more than that."""
     if isinstance(where, FoundFilter):
         return found_runs(where).seqs.size > n
-    if where.tags and is_counted(where):
-        return _counts(connection, where).total() > n
+    if where.tags and is_counted(where):  # by the first tag alone there may be enough
+        of_tags = (where.tags[:1], where.tags) if len(where.tags) > 1 else (where.tags,)
+        return any(_counts(connection, replace(where, tags=tags)).total() > n for tags in of_tags)
     some = _runs(where).limit(n + 1).subquery()
     return (connection.scalar(select(func.count()).select_from(some)) or 0) > n
 
@@ -224,13 +225,15 @@ def page(
     where = searched(connection, where)
     if isinstance(where, FoundFilter):
         return _of_found(connection, where, order_by, descending=descending)[offset:][:limit]
-    if not is_by_series(where):
+    if where.tags:
         statement = _runs(where)
         statement = statement.order_by(*ordering(order_by, descending=descending, indexed=False))
         if order_by in OF_ORDER:
             statement = statement.join(Series, Series.id == unindexed(Run.series_id))
         return list(connection.scalars(statement.limit(limit).offset(offset)))
     found = by_series(connection, where)
+    if not found:
+        return []
     if order_by in ("time", "duration"):
         return _of_series(connection, where, found, limit, offset, order_by, descending=descending)
     return _grouped(connection, where, found, order_by, limit, offset, descending=descending)

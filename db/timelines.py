@@ -1,6 +1,6 @@
 """Counts, costs and outcomes over time. Whole days are counted already (`cells`), hours are not."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -33,7 +33,7 @@ from db.days import (
 )
 from db.engine import plain_rows
 from db.filters import FoundFilter, conditions, is_by_series, of_each_run, of_series, series_of, unindexed
-from db.found import found_runs, searched
+from db.found import finished, found_runs, measured, searched
 from db.history_records import (
     MAX_POINTS,
     MOST_DAYS,
@@ -76,6 +76,27 @@ def outcomes_over_time(connection: Connection, where: RunFilter, bucket: Bucket)
 def cost_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> tuple[CostPoint, ...]:
     """Return what the runs of each model cost in each bucket, in order of time."""
     where = searched(connection, where)
+    if isinstance(where, FoundFilter):
+        found = _costs_found(connection, where, bucket)
+    else:
+        found = _newest_points(connection, _costs(connection, where, bucket))
+    return tuple(CostPoint(time_of(bucket, number), model, usd, n) for number, model, (usd, n) in found)
+
+
+def _costs_found(connection: Connection, where: FoundFilter, bucket: Bucket) -> list[Point]:
+    runs = finished(connection, where)
+    places, usd = measured(connection, runs, COST)
+    series = connection.execute(select(Series.id, Series.model_id).where(*of_series(where)))
+    models = {number: model for number, model in series}  # noqa: C416
+    numbers = numbers_at(bucket, runs.times[places]).tolist()
+    paid: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for number, series_id, value in zip(numbers, runs.series_ids[places].tolist(), usd, strict=True):
+        paid[number, models[series_id]].append(value)
+    points = [(number, model, (sum(some), len(some))) for (number, model), some in sorted(paid.items())]
+    return points[-MAX_POINTS:]
+
+
+def _costs(connection: Connection, where: RunFilter, bucket: Bucket) -> list[Select[*tuple[Any, ...]]]:
     days, rest = sources(connection, where, bucket)
     statements: list[Select[*tuple[Any, ...]]] = []
     if days is not None:
@@ -92,8 +113,7 @@ def cost_over_time(connection: Connection, where: RunFilter, bucket: Bucket) -> 
         runs = runs.join(Metric, Metric.run_id == Run.id).where(*conditions(some))
         paid = (Metric.name == COST, Metric.step.is_(None), Series.status != RUNNING)
         statements.append(runs.where(*paid))
-    found = _newest_points(connection, statements)
-    return tuple(CostPoint(time_of(bucket, number), model, usd, n) for number, model, (usd, n) in found)
+    return statements
 
 
 def sources(

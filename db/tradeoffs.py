@@ -7,13 +7,14 @@ from sqlalchemy import Connection, Select, case, func, select
 
 from db.cells import MOST
 from db.days import days_of, in_days, is_counted, sums_of
-from db.filters import conditions
-from db.found import searched
+from db.filters import FoundFilter, conditions, is_listed, of_series
+from db.found import finished, measured, searched
 from db.history_records import DURATION, MOST_METRICS, MOST_MODELS, RUNNING, MetricName, RunFilter, TradePoint
 from db.latencies import spread, timed
 from db.models import Metric, Run, Series
 from db.rows import clean_text
 
+MODELS = select(Series.id, Series.model_id)
 Sums = tuple[float, float, float]
 """Number, sum and sum of squares."""
 
@@ -23,10 +24,7 @@ def metric_names(connection: Connection, where: RunFilter) -> tuple[MetricName, 
     where = searched(connection, where)
     n: dict[str, int] = defaultdict(int)
     units: dict[str, str] = {}
-    cell = sums_of(where)
-    cells = (cell.name, func.max(cell.unit), func.sum(cell.n))
-    runs = (Metric.name, func.max(Metric.unit), func.count())
-    for statement in _statements(where, cells, runs):
+    for statement in _named(connection, where):
         for name, unit, count in connection.execute(
             statement.group_by(next(iter(statement.selected_columns)))
         ):
@@ -34,6 +32,15 @@ def metric_names(connection: Connection, where: RunFilter) -> tuple[MetricName, 
             units[name] = unit
     most = sorted(n, key=lambda name: (-n[name], name))[:MOST_METRICS]
     return tuple(MetricName(name, units[name], n[name]) for name in most)
+
+
+def _named(connection: Connection, where: RunFilter) -> list[Select[*tuple[Any, ...]]]:
+    cell = sums_of(where)
+    runs = (Metric.name, func.max(Metric.unit), func.count())
+    if isinstance(where, FoundFilter):
+        ids = finished(connection, where).ids.tolist()
+        return [select(*runs).where(is_listed(Metric.run_id, ids), Metric.step.is_(None))]
+    return _statements(where, (cell.name, func.max(cell.unit), func.sum(cell.n)), runs)
 
 
 def trade_off(connection: Connection, where: RunFilter, quality: str, speed: str) -> tuple[TradePoint, ...]:
@@ -65,6 +72,8 @@ def _error(n: float, total: float, squares: float) -> float | None:
 
 
 def _sums(connection: Connection, where: RunFilter, name: str) -> dict[str, Sums]:
+    if isinstance(where, FoundFilter):
+        return _sums_of_found(connection, where, name)
     cell = sums_of(where)
     cells = (Series.model_id, func.sum(cell.n), func.sum(cell.total), func.sum(cell.squares))
     size = func.abs(Metric.value)
@@ -79,6 +88,18 @@ def _sums(connection: Connection, where: RunFilter, name: str) -> dict[str, Sums
     return dict(found)
 
 
+def _sums_of_found(connection: Connection, where: FoundFilter, name: str) -> dict[str, Sums]:
+    runs = finished(connection, where)
+    models = {series.id: series.model_id for series in connection.execute(MODELS.where(*of_series(where)))}
+    found: dict[str, Sums] = defaultdict(lambda: (0.0, 0.0, 0.0))
+    for at, value in zip(*measured(connection, runs, name), strict=True):
+        model = models[int(runs.series_ids[at])]
+        n, total, squares = found[model]
+        counted = 0.0 if abs(value) > MOST else value
+        found[model] = (n + 1, total + counted, squares + min(value * value, MOST))
+    return dict(found)
+
+
 def _statements(
     where: RunFilter, cells: tuple[Any, ...], runs: tuple[Any, ...], name: str | None = None
 ) -> list[Select[*tuple[Any, ...]]]:
@@ -87,9 +108,9 @@ def _statements(
     found: list[Select[*tuple[Any, ...]]] = []
     if days is not None:
         cell = sums_of(where)
-        summed = select(*cells).join(Series, Series.id == cell.series_id)
-        summed = summed.where(*in_days(cell, days, where))
-        found.append(summed if name is None else summed.where(cell.name == name))
+        summed = select(*cells).where(*in_days(cell, days, where, in_turn=name is None))
+        of_name = summed.join(Series, Series.id == cell.series_id).where(cell.name == name)
+        found.append(summed if name is None else of_name)
     for some in rest:
         read = select(*runs).select_from(Run).join(Series, Series.id == Run.series_id)
         read = read.join(Metric, Metric.run_id == Run.id).where(*conditions(some))

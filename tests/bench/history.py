@@ -99,9 +99,10 @@ def bulk(store: Store, runs: int, seed: int = 7) -> None:
         fill_tags(connection)
         for statement in indexes:
             connection.exec_driver_sql(statement)
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in ("VACUUM FULL run", "VACUUM ANALYZE") if is_postgres else ("PRAGMA optimize",):
-            connection.execute(text(statement))
+    if is_postgres:  # it does so by itself, after a while; a SQLite store is never analysed
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in ("VACUUM FULL run", "VACUUM ANALYZE"):
+                connection.execute(text(statement))
 
 
 def _insert(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:
