@@ -62,6 +62,33 @@ def test_totals_and_groups(store: Store, timed: Timed) -> None:
     assert [group.runs for group in groups] == sorted(counts.values(), reverse=True)
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        RunFilter(owner="ada", tags=("good ones", "b")),
+        RunFilter(owner="ada", text="zebra"),
+        RunFilter(owner="ada", text="zebra", tags=("b",)),
+        RunFilter(owner="ada", statuses=("failed",), outcomes=("timeout",)),
+        RunFilter(owner="ada", min_ms=5.0, max_ms=50.0, devices=("cpu",), measured_only=True),
+    ],
+    ids=["tags", "text", "both", "outcome", "duration"],
+)
+def test_a_report_is_of_the_runs_that_the_history_lists(store: Store, where: RunFilter) -> None:
+    for i, tags in enumerate((["good ones"], ["b"], [], ["b", "c"])):
+        for prompt, ms in (("Where is the zebra?", 10.0), ("A horse.", 90.0)):
+            given = {"prompt": prompt, "task": "free"}
+            store.record(draft(kind="vlm", tags=tags, parameters=given, duration_ms=ms + i))
+    store.record(draft(status="failed", error_class="timeout"))
+    store.record(draft(owner="bob", tags=["b"], note="zebra"))
+    listed = store.runs(where, limit=100)
+    with store.report(where) as reader:
+        totals, groups, costs, examples = reader.totals(), reader.groups(), reader.costs(), reader.examples()
+        spans = reader.spans([run.time for run in listed[:1]] + [listed[0].time + timedelta(days=1)])
+    assert 0 < totals.runs == len(listed) == sum(group.runs for group in groups)
+    assert {example.run_id for example in examples} <= {run.id for run in listed}
+    assert sum(span.ok + span.other for span in spans) >= 1 and len(costs) <= len(groups)
+
+
 def test_ranks_of_times_by_what_is_comparable(store: Store, timed: Timed) -> None:
     expected: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for _, run in timed:
