@@ -33,7 +33,7 @@ FILTERS = {
     "outcome": replace(ADA, outcomes=("ok", "timeout")),
     "device": replace(ADA, devices=("cuda:0",)),
     "tag": replace(ADA, tags=("odd",)),
-    "two tags": replace(ADA, tags=("odd", "none")),
+    "two tags": replace(ADA, tags=("fifth", "none", "odd", "odd")),
     "tag and more": replace(
         ADA, tags=("odd",), kinds=("vlm",), since=START + timedelta(days=2), until=START + timedelta(days=8)
     ),
@@ -77,7 +77,7 @@ def some_runs(n: int, seed: int = 3) -> Timed:
             error_class=failed,
             duration_ms=dice.choice([None, *(dice.lognormvariate(2, 1) for _ in range(9))]),
             metrics=[*numbers[: dice.randrange(3)], Metric("loss", 1.0, step=1)],
-            tags=["odd"] if i % 3 else [],
+            tags=(["odd"] if i % 3 else []) + (["fifth"] if i % 5 == 0 else []),
             parameters=parameters | ({"loopback": True} if i % 7 == 0 else {}),
         )
         found.append((START + timedelta(milliseconds=dice.randrange(14 * 86_400_000)), run))
@@ -168,6 +168,10 @@ def _check_list(store: Store, where: RunFilter, inside: Timed) -> None:
     longest = store.runs(where, order_by="duration", limit=1000)
     known = sorted((r.duration_ms for _, r in inside if r.duration_ms is not None), reverse=True)
     assert [run.duration_ms for run in longest] == known + [None] * (len(inside) - len(known))
+    there = max(len(known) - 4, 0)  # where those begin that have no duration
+    assert store.runs(where, order_by="duration", limit=9, offset=there) == longest[there : there + 9]
+    shortest = store.runs(where, order_by="duration", descending=False, limit=1000)
+    assert [run.duration_ms for run in shortest] == known[::-1] + [None] * (len(inside) - len(known))
     for order, key in (("model", "model_id"), ("kind", "kind"), ("status", "status")):
         page = store.runs(where, order_by=order, descending=False, limit=1000)
         values = sorted({getattr(run, key) for _, run in inside})

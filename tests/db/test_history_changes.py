@@ -14,6 +14,7 @@ from db.errors import InvalidRunError, RunDeletedError, RunNotFoundError
 from db.history_records import BIN_KEEPS, MOST_COMPARED
 from db.models import Cell, MetricCell, TagCell, TagMetricCell
 from db.sketch import bin_of, packed
+from db.words import MOST_ENDINGS
 from tests.support.runs import CAT, GPU, draft, text_file
 
 ADA = RunFilter(owner="ada")
@@ -222,6 +223,13 @@ def test_runs_are_found_by_their_words(store: Store, said: str, query: str, foun
     assert {run.id for run in store.runs(RunFilter(owner="ada", text=query))} >= expected
     assert store.count(RunFilter(owner="ada", text=query)) in (len(expected), 4)
     assert store.count(RunFilter(owner="bob", text="bicycle")) == 0
+
+
+def test_a_beginning_means_a_few_words_or_many(store: Store) -> None:
+    ids = [store.record(draft(note=f"walrus{i} tusk", parameters={})) for i in range(MOST_ENDINGS + 5)]
+    assert store.count(RunFilter(text="walr tus")) == len(ids)
+    assert [run.id for run in store.runs(RunFilter(text="WALRUS1 tusk"))] == [*ids[19:9:-1], ids[1]]
+    assert store.count(RunFilter(text="walrus1x")) == 0
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
