@@ -19,7 +19,7 @@ from db.models import Call, Metric, Run, RunArtifact
 from db.reading import visible_to
 from db.records import CallCount, CallRecord, CallResult, NewCall
 from db.rows import Row, clean_row
-from db.writing import delete_orphans, owned_by, update_run
+from db.writing import delete_unused, owned_by, shared_by, update_run
 
 RECORD = select(Call.position, Call.model_id, Call.task, Call.item)
 
@@ -105,9 +105,10 @@ def reopen(connection: Connection, set_id: str, owner: str | None) -> None:
             update_run(connection, set_id, fresh)
     else:
         raise InvalidRunError(f"The run {set_id} is still going.", "Wait for its end, or cancel it.")
+    shared = shared_by(connection, [set_id])
     connection.execute(delete(Metric).where(Metric.run_id == set_id))
     connection.execute(delete(RunArtifact).where(RunArtifact.run_id == set_id))
-    delete_orphans(connection)
+    delete_unused(connection, shared)
     workers.register(connection, set_id)
 
 

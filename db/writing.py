@@ -325,10 +325,10 @@ def delete_runs(connection: Connection, *conditions: ColumnElement[bool]) -> int
     """Delete runs with all that only they refer to; return how many there were."""
     ids = connection.scalars(select(Run.id).where(*conditions)).all()
     for some in (ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)):
+        shared = shared_by(connection, some)
         cells.count(connection, some, -1)
         connection.execute(delete(Run).where(Run.id.in_(some)))
-    if ids:
-        delete_orphans(connection)
+        delete_unused(connection, shared)
     return len(ids)
 
 
@@ -345,7 +345,30 @@ def update_run(
     return connection.execute(statement).rowcount == 1
 
 
-def delete_orphans(connection: Connection) -> None:
-    """Delete the images, bytes and environments that no run refers to any more."""
-    for table, unused in UNUSED.items():
-        connection.execute(delete(table).where(unused))
+@dataclass(frozen=True)
+class Shared:
+    """What some runs may share with others."""
+
+    images: Sequence[str]
+    artifacts: Sequence[str]
+    environments: Sequence[int]
+
+
+def shared_by(connection: Connection, run_ids: Sequence[str]) -> Shared:
+    """Return what runs refer to that may belong to others, too: to be asked before they are deleted."""
+    images = set(connection.scalars(select(RunInput.image_sha256).where(RunInput.run_id.in_(run_ids))))
+    artifacts = set(connection.scalars(select(RunArtifact.sha256).where(RunArtifact.run_id.in_(run_ids))))
+    environments = set(connection.scalars(select(Run.environment_id).where(Run.id.in_(run_ids))))
+    return Shared(sorted(images), sorted(artifacts | images), sorted(environments))
+
+
+def delete_unused(connection: Connection, shared: Shared) -> None:
+    """Delete what no run refers to any more, with the series of its environments."""
+    for table, column, values in (
+        (Image, Image.sha256, shared.images),
+        (Artifact, Artifact.sha256, shared.artifacts),
+        (Series, Series.environment_id, shared.environments),
+        (Environment, Environment.id, shared.environments),
+    ):
+        for some in (values[i : i + CHUNK] for i in range(0, len(values), CHUNK)):
+            connection.execute(delete(table).where(column.in_(some), UNUSED[table]))
