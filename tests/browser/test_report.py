@@ -18,7 +18,8 @@ PATIENCE_MS = 120_000
 def test_a_report_is_made_downloaded_and_opened_offline(page: Page, app: App, tmp_path: Path) -> None:
     with Store.open(app.database_url) as store:
         seed(store, 90, owner=LOCAL_OWNER)
-    page.goto(f"{app.url}/history?kind=vlm&period=dates&first=2026-01-01&last=2026-12-31", timeout=PATIENCE_MS)
+    view = "kind=vlm&period=dates&first=2026-01-01&last=2026-12-31"
+    page.goto(f"{app.url}/history?{view}", timeout=PATIENCE_MS)
     page.get_by_role("link", name="Make a report").click(timeout=PATIENCE_MS)
     expect(page.get_by_text("30 runs")).to_be_visible(timeout=PATIENCE_MS)
     page.goto(f"{app.url}/report", timeout=PATIENCE_MS)
