@@ -45,7 +45,7 @@ QUESTIONS = {
     "those on this machine, are not in it.",
     "outcomes": "Which models fail, how often, and in which way? The range in brackets holds the true share "
     "in 95 of 100 cases: few runs say little.",
-    "failures": "When did runs fail, and in which way? The share of the runs that ended in each span of time; "
+    "failures": "When did runs fail, and in which way? The share of the runs that ended in a span of time; "
     "of few runs a single failure is a large share, so point at a bar to read how many there were.",
     "calendar": "On which days did something run? Days are those of the time zone {zone}.",
 }
