@@ -205,21 +205,22 @@ def test_a_bad_upload_is_one_sentence_with_a_remedy(
     assert store.count(EVERY) == 1
 
 
-def test_a_run_of_an_unknown_model_offers_the_nearest_names(visit: Visit, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("model_id", "said"),
+    [
+        ("random/vit_tinny_patch16_224", "vit\\_tiny\\_patch16\\_224"),
+        ("random/resnet18", "is not a plain vision transformer"),
+    ],
+)
+def test_a_run_of_a_model_that_cannot_be_says_which_can(
+    visit: Visit, store: Store, model_id: str, said: str
+) -> None:
     picture = RunInput("picture", load_sample("coffee"))
-    run_id = store.record(
-        RunDraft(
-            "attention",
-            "random/vit_tinny_patch16_224",
-            "",
-            describe_environment("cpu", "float32"),
-            LOCAL_OWNER,
-            inputs=[picture],
-        )
-    )
+    environment = describe_environment("cpu", "float32")
+    run_id = store.record(RunDraft("attention", model_id, "", environment, LOCAL_OWNER, inputs=[picture]))
     session = visit("attention_maps", run=run_id)
     assert not session.exception
-    assert "vit\\_tiny\\_patch16\\_224" in session.error[0].value
+    assert said in session.error[0].value
     assert session.selectbox(key="attention_sample").value == "coffee"
 
 
