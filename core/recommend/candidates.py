@@ -260,7 +260,11 @@ def _memory(entry: Entry, request: Request, facts: Facts) -> Figure | None:
     passing = (entry.activations or 0) * 4 * request.batch / 1e6
     about = "weights and activations at 32 bits" if entry.activations else "the weights alone, at 32 bits"
     return Figure(
-        entry.weights_mb + passing, "MB", "estimated", low=entry.weights_mb, about=f"{about}, without PyTorch"
+        entry.weights_mb + passing,
+        "MB",
+        "estimated",
+        low=entry.weights_mb if passing else None,
+        about=f"{about}, without PyTorch",
     )
 
 
