@@ -5,12 +5,12 @@
 However many runs there are, `MOST_GROUPS` groups of a kind and `MOST_RUNS` runs are read at most.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, ScalarSelect, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, ScalarSelect, func, or_, select, type_coerce
 
 from db.evidence_records import Evidence, EvidenceRun
 from db.history_records import OK
@@ -19,9 +19,19 @@ from db.rows import clean_text
 
 MOST_GROUPS = 500
 """Of a kind; those with the newest runs are taken."""
-MOST_RUNS = 1_500
+MOST_RUNS = 1_000
 """Of all: where the newest of each group would be more, fewer of each are read."""
 CHUNK = 1_000
+MEASURES = ("top1", "top5", "recall1", "miou_click", "miou_box", "caption_chrf", "objects_f1")
+ENDS = ("", "_low", "_high")
+NUMBERS = (
+    *(f"p50_ms{end}" for end in ENDS),
+    *("samples", "model_ms", "base_memory_mb", "peak_memory_mb", "gpu_peak_memory_mb"),
+    *(f"{name}{end}" for name in MEASURES for end in (*ENDS, "_n")),
+    *("cost_usd", "score_chrf", "score_exact", "score_cer_normalised", "score_f1"),
+)
+"""Metrics that are read, with those whose names begin with `PER_SECOND`."""
+PER_SECOND = "images_per_s_batch_"
 ACCURACY = "accuracy.json"
 
 T = TypeVar("T")
@@ -60,17 +70,13 @@ GROUP = (
 
 def evidence(connection: Connection, owner: str | None, kinds: Collection[str], each: int) -> Evidence:
     """Return the newest `each` successful runs of every group of each kind, newest first."""
-    found: dict[Group, list[Found]] = {}
-    left_out: dict[str, None] = {}
-    for kind in dict.fromkeys(kinds):
-        groups, without = _groups(connection, owner, kind)
-        left_out |= dict.fromkeys(without)
-        found |= _newest(connection, groups, each)
+    groups, without = _groups(connection, owner, kinds)
+    found = _newest(connection, groups, each)
     few = _fitting(found, each)
     chosen = sorted((one for runs in found.values() for one in runs[:few]), reverse=True)
     read = {one.group.model_id for one in chosen}
     runs = tuple(run for some in _chunks(chosen) for run in _runs(connection, some))
-    return Evidence(runs, tuple(model for model in left_out if model not in read))
+    return Evidence(runs, tuple(dict.fromkeys(model for model in without if model not in read)))
 
 
 def _fitting(found: Mapping[Group, Sequence[Found]], each: int) -> int:
@@ -87,14 +93,14 @@ def _nth_newest(n: int) -> ScalarSelect[datetime]:
 
 
 def _groups(
-    connection: Connection, owner: str | None, kind: str
+    connection: Connection, owner: str | None, kinds: Collection[str]
 ) -> tuple[Mapping[Group, list[int]], list[str]]:
     """Return the groups with the newest runs and the series of each, and the models of all others."""
     statement = (
         select(Series.id, _nth_newest(0).label("newest"), *GROUP)
         .join(Environment, Environment.id == Series.environment_id)
         .where(
-            Series.kind == clean_text(kind),
+            Series.kind.in_([clean_text(kind) for kind in kinds]),
             Series.status == OK,
             Series.loopback.is_(False),
             Series.deleted.is_(False),
@@ -102,12 +108,19 @@ def _groups(
     )
     if owner is not None:
         statement = statement.where(Series.owner == clean_text(owner))
+    rows = [row for row in connection.execute(statement).all() if row.newest is not None]
     found: dict[Group, list[int]] = defaultdict(list)
-    rows = [row for row in connection.execute(statement) if row.newest is not None]
     for row in sorted(rows, key=lambda row: (row.newest, row.id), reverse=True):
         found[Group._make(row[2:])].append(row.id)
-    some = list(found)[:MOST_GROUPS]
-    return {group: found[group] for group in some}, [group.model_id for group in list(found)[MOST_GROUPS:]]
+    taken: Counter[str] = Counter()
+    some, without = {}, []
+    for group, series in found.items():
+        taken[group.kind] += 1
+        if taken[group.kind] <= MOST_GROUPS:
+            some[group] = series
+        else:
+            without.append(group.model_id)
+    return some, without
 
 
 def _newest(connection: Connection, groups: Mapping[Group, list[int]], each: int) -> dict[Group, list[Found]]:
@@ -151,7 +164,8 @@ def _runs(connection: Connection, chosen: Sequence[Found]) -> Iterator[EvidenceR
 def _metrics(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = defaultdict(dict)
     statement = select(Metric.run_id, Metric.name, Metric.value)
-    once = statement.where(Metric.run_id.in_(ids), Metric.step.is_(None))
+    named = or_(Metric.name.in_(NUMBERS), Metric.name.startswith(PER_SECOND, autoescape=True))
+    once = statement.where(Metric.run_id.in_(ids), Metric.step.is_(None), named)
     for run_id, name, value in connection.execute(once).all():
         found[run_id][name] = value
     return found

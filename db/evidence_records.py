@@ -22,7 +22,7 @@ class EvidenceRun:
     duration_ms: float | None
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
-    """Numbers of the whole run by name; points of curves are not there."""
+    """Numbers of the whole run by name, those of `db.evidence.NUMBERS`; points of curves are not there."""
     accuracy: bytes | None = None
     """Its file `accuracy.json`, which says on which pictures an accuracy was measured."""
 

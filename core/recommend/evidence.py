@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from core.bench.options import Options
 from core.recommend.entries import Axis
 from core.recommend.figures import Figure
 from core.recommend.pooling import mean_figure, pooled, pooled_figure
@@ -40,6 +41,8 @@ KINDS = (BENCHMARK, QUESTIONS, *PAGES)
 """Kinds of run that say something about a model."""
 NOT_A_BENCHMARK = "a page's whole run, not a benchmark"
 
+Known = Mapping[str, Options | None]
+"""Run to how its model was measured."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -97,14 +100,15 @@ def gather(runs: Iterable[EvidenceRun]) -> OwnEvidence:
     """Return what runs say. Their order does not matter, and one that is given twice counts once."""
     once = {run.run_id: run for run in runs}
     ordered = sorted(once.values(), key=lambda run: (run.time, run.run_id), reverse=True)
-    scored = {model: _accuracies(found) for model, found in _scored(ordered).items()}
+    options = options_of(ordered)
+    scored = {model: _accuracies(found) for model, found in _scored(ordered, options).items()}
     axes = {one.axis.id: one.axis for found in scored.values() for one, _ in found}
     return OwnEvidence(
         dict(sorted(axes.items())),
         _models(ordered),
-        _speeds(ordered),
+        _speeds(ordered, options),
         {model: {one.axis.id: figure for one, figure in found} for model, found in scored.items()},
-        _memories(ordered),
+        _memories(ordered, options),
         _costs(ordered),
     )
 
@@ -117,19 +121,19 @@ def _models(runs: Sequence[EvidenceRun]) -> dict[str, tuple[str, ...]]:
     return {model: tuple(some) for model, some in found.items()}
 
 
-def _speeds(runs: Sequence[EvidenceRun]) -> dict[str, tuple[OwnSpeed, ...]]:
+def _speeds(runs: Sequence[EvidenceRun], options: Known) -> dict[str, tuple[OwnSpeed, ...]]:
     found: dict[str, dict[tuple[bool, Condition], list[Reading]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        for condition, reading in times(run):
+        for condition, reading in times(run, options[run.run_id]):
             found[speed_key(run.model_id)][run.kind == BENCHMARK, condition].append(reading)
-    return {key: _of_key(some) for key, some in found.items()}
+    return {key: _of_key(some, options) for key, some in found.items()}
 
 
-def _of_key(found: Mapping[tuple[bool, Condition], list[Reading]]) -> tuple[OwnSpeed, ...]:
+def _of_key(found: Mapping[tuple[bool, Condition], list[Reading]], options: Known) -> tuple[OwnSpeed, ...]:
     """Return the times of a model; a page's runs only of devices where it was not benchmarked."""
     benchmarked = {condition.device_name for is_benchmark, condition in found if is_benchmark}
     speeds = [
-        _speed(condition, readings, is_benchmark)
+        _speed(condition, readings, is_benchmark, options)
         for (is_benchmark, condition), readings in found.items()
         if is_benchmark or condition.device_name not in benchmarked
     ]
@@ -139,11 +143,11 @@ def _of_key(found: Mapping[tuple[bool, Condition], list[Reading]]) -> tuple[OwnS
     )
 
 
-def _speed(condition: Condition, readings: Sequence[Reading], is_benchmark: bool) -> OwnSpeed:
+def _speed(condition: Condition, readings: Sequence[Reading], is_benchmark: bool, options: Known) -> OwnSpeed:
     kept = pooled(readings)
     about = str(condition) if is_benchmark else f"{condition}, {NOT_A_BENCHMARK}"
     networks = sorted(one.network for one in kept.readings if one.network is not None)
-    chosen = [options_of(one.run) for one in kept.readings] if is_benchmark else []
+    chosen = [options[one.run.run_id] for one in kept.readings] if is_benchmark else []
     return OwnSpeed(
         condition,
         pooled_figure(kept, "ms", about, condition.device_name),
@@ -158,11 +162,12 @@ def _middle(values: Sequence[float]) -> float:
     return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
 
-def _memories(runs: Sequence[EvidenceRun]) -> dict[str, Figure]:
+def _memories(runs: Sequence[EvidenceRun], options: Known) -> dict[str, Figure]:
     """Return what each model takes, as most recently measured: on that device, in that precision and size."""
+    pairs = ((speed_key(run.model_id), memory(run, options[run.run_id])) for run in runs)
     found = _grouped(
-        ((speed_key(run.model_id), reading) for run in runs if (reading := memory(run)) is not None),
-        lambda reading: _memory_condition(reading.run),
+        ((key, reading) for key, reading in pairs if reading is not None),
+        lambda reading: _memory_condition(reading.run, options[reading.run.run_id]),
     )
     return {
         key: pooled_figure(pooled(readings), "MB", about, readings[0].run.device_name)
@@ -170,8 +175,7 @@ def _memories(runs: Sequence[EvidenceRun]) -> dict[str, Figure]:
     }
 
 
-def _memory_condition(run: EvidenceRun) -> str:
-    options = options_of(run)
+def _memory_condition(run: EvidenceRun, options: Options | None) -> str:
     where = "on the GPU" if run.device.startswith("cuda") else "beyond Python and its libraries"
     precision = "" if options is None else options.precision
     size = f"{options.size} px" if options is not None and options.size else ""
@@ -197,11 +201,11 @@ def _costs(runs: Sequence[EvidenceRun]) -> dict[str, Figure]:
     return {model: mean_figure(some, "USD", "mean of answered questions") for model, some in found.items()}
 
 
-def _scored(runs: Sequence[EvidenceRun]) -> dict[str, list[Scored]]:
+def _scored(runs: Sequence[EvidenceRun], options: Known) -> dict[str, list[Scored]]:
     """Return the accuracies of each model's newest revision, those of benchmarks and those of questions."""
     found: dict[str, list[Scored]] = defaultdict(list)
     for run in runs:
-        for one in accuracies(run):
+        for one in accuracies(run, options[run.run_id]):
             found[run.model_id].append(one)
     for model, one in _answered(runs):
         found[model].append(one)

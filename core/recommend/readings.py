@@ -4,7 +4,7 @@ Runs come from older versions of the app and from people, so whatever is not as 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -148,19 +148,29 @@ def is_random(model_id: str) -> bool:
     return model_id.startswith("random/")
 
 
-def options_of(run: EvidenceRun) -> Options | None:
-    """Return how a model was measured; None where that is not said, or makes no sense."""
-    raw = run.parameters.get("options")
+def options_of(runs: Iterable[EvidenceRun]) -> dict[str, Options | None]:
+    """Return how models were measured, by run; None where that is not said, or makes no sense."""
+    known: dict[str, Options | None] = {}
+    found = {}
+    for run in runs:
+        raw = run.parameters.get("options")
+        text = repr(raw)  # few runs differ in them
+        if text not in known:
+            known[text] = _options(raw)
+        found[run.run_id] = known[text]
+    return found
+
+
+def _options(raw: object) -> Options | None:
     try:
         return Options.from_json(raw) if isinstance(raw, Mapping) else None
     except (InputError, TypeError):
         return None
 
 
-def times(run: EvidenceRun) -> Iterator[tuple[Condition, Reading]]:
+def times(run: EvidenceRun, options: Options | None) -> Iterator[tuple[Condition, Reading]]:
     """Yield the times of a run, in ms for a whole batch."""
     if run.kind == BENCHMARK:
-        options = options_of(run)
         if options is not None:
             yield from _measured(run, options)
     elif run.kind in PAGES:
@@ -205,10 +215,9 @@ def _measured(run: EvidenceRun, options: Options) -> Iterator[tuple[Condition, R
             yield where(batch), Reading(value, high, low, None, run, noisy)
 
 
-def memory(run: EvidenceRun) -> Reading | None:
+def memory(run: EvidenceRun, options: Options | None) -> Reading | None:
     """Return what a model takes in MB beyond Python and its libraries, one picture at a time."""
-    options = options_of(run) if run.kind == BENCHMARK else None
-    if options is None or max(options.batches) > 1:
+    if run.kind != BENCHMARK or options is None or max(options.batches) > 1:
         return None
     if run.device.startswith("cuda"):
         taken = _number(run.metrics.get("gpu_peak_memory_mb"))
@@ -220,8 +229,7 @@ def memory(run: EvidenceRun) -> Reading | None:
 
 def cost(run: EvidenceRun) -> float | None:
     """Return what an answer cost in US dollars; None where that is not known, or nothing was asked."""
-    found = _bounded(run, "cost_usd", zero=True) if run.kind == QUESTION else None
-    return None if found is None else found[0]
+    return _number(run.metrics.get("cost_usd"), zero=True) if run.kind == QUESTION else None
 
 
 def score(run: EvidenceRun) -> tuple[str, float] | None:
@@ -229,8 +237,8 @@ def score(run: EvidenceRun) -> tuple[str, float] | None:
     task = run.parameters.get("task") if run.kind == QUESTION else None
     if not isinstance(task, str) or task not in SCORES:
         return None
-    found = _bounded(run, SCORES[task][0], zero=True)
-    return None if found is None else (task, found[0])
+    found = _number(run.metrics.get(SCORES[task][0]), zero=True)
+    return None if found is None else (task, found)
 
 
 def tasks(run: EvidenceRun) -> tuple[str, ...]:
@@ -244,11 +252,12 @@ def tasks(run: EvidenceRun) -> tuple[str, ...]:
     return (SCORES[task][1],) if isinstance(task, str) and task in SCORES else DOES["text"]
 
 
-def accuracies(run: EvidenceRun) -> Iterator[Scored]:
+def accuracies(run: EvidenceRun, options: Options | None) -> Iterator[Scored]:
     """Yield how often a model was right in a benchmark, each measure on its axis."""
-    options = options_of(run) if run.kind == BENCHMARK else None
-    data = _data(run) if options is not None else None
-    if options is None or data is None or is_random(run.model_id):
+    if run.kind != BENCHMARK or options is None or is_random(run.model_id):
+        return
+    data = _data(run)
+    if data is None:
         return
     usual = options.size is None and options.precision == "fp32"
     about = "" if usual else ", ".join(filter(None, (options.precision, f"{options.size or ''}".strip())))

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from core.bench.statistics import bootstrap_mean, quantile
 from core.recommend.evidence import OwnSpeed, gather, speed_key
+from core.recommend.readings import MEASURES, SCORES
+from db.evidence import NUMBERS, PER_SECOND
 from db.evidence_records import EvidenceRun
 from tests.support.evidence_runs import CPU, GPU, START, benchmark, page_run
 
@@ -290,7 +292,7 @@ NAMES = (
     *("options", "input_size", "noise", "what", "plan", "task", "item", "data", "digest", "embedded"),
     "features",
 )
-NUMBERS = (
+METRICS = (
     *("p50_ms", "p50_ms_low", "p50_ms_high", "samples", "model_ms", "images_per_s_batch_8", "top1"),
     *("top1_low", "top1_high", "top1_n", "cost_usd", "score_exact", "peak_memory_mb", "base_memory_mb"),
 )
@@ -318,7 +320,7 @@ ODD = st.sampled_from(
             st.sampled_from(["benchmark", "vlm", "vlm-set", "attention", "similarity", "segmentation", "?"]),
             st.dictionaries(st.sampled_from(NAMES), NONSENSE),
             st.one_of(st.none(), OPTIONS),
-            st.dictionaries(st.sampled_from(NUMBERS), ODD),
+            st.dictionaries(st.sampled_from(METRICS), ODD),
             ODD,
             st.one_of(
                 st.none(), st.binary(max_size=9), NONSENSE.map(lambda v: json.dumps({"digest": v}).encode())
@@ -338,3 +340,25 @@ def test_what_makes_no_sense_is_passed_over(runs: list[EvidenceRun]) -> None:
 def test_deep_json_in_a_file_is_passed_over() -> None:
     run = replace(benchmark("timm/a.x", 20.0, metrics=TOP1), accuracy=b"[" * 100_000)
     assert not gather([run]).axes
+
+
+def test_the_store_reads_every_number_that_is_asked_for() -> None:
+    measures = {f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high", "_n")}
+    scores = {metric for metric, *_ in SCORES.values()}
+    assert measures | scores <= set(NUMBERS)
+    asked: set[str] = set()
+
+    class Watched(dict[str, float]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    runs = [
+        benchmark("timm/a.x", 9.0, accuracy=SCENES, device=device, options={"batches": batches})
+        for device in ("cpu", "cuda")
+        for batches in ([1], [1, 8])
+    ]
+    runs.append(page_run("vlm", "a/b", 9.0, task="question"))
+    gather([replace(run, run_id=str(at), metrics=Watched(run.metrics)) for at, run in enumerate(runs)])
+    assert "p50_ms" in asked and "cost_usd" in asked
+    assert not [name for name in asked - set(NUMBERS) if not name.startswith(PER_SECOND)]
