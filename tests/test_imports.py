@@ -18,6 +18,7 @@ LIGHT = (
     "core.cli",
     "db",
     *sorted(f"core.charts.{path.stem}" for path in (ROOT / "core" / "charts").glob("*.py")),
+    *sorted(f"core.recommend.{path.stem}" for path in (ROOT / "core" / "recommend").glob("*.py")),
 )
 
 

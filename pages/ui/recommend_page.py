@@ -64,7 +64,7 @@ def recommender() -> None:
     wrong_address(wrong)
     try:
         found = answered(view.request())
-        instead = _published_instead(found.answer)
+        instead = _published_instead(found.answer, held.facts)
     except VisionBenchError as error:
         show_error(error)
         return
@@ -101,12 +101,12 @@ def known() -> Held:
 
 
 def answered(request: Request) -> Answered:
-    """Return the answer to a request; the same question is not worked out twice.
+    """Return the answer to a request by what is held; the same question is not worked out twice.
 
     Raises:
         InputError: What is asked for cannot be.
     """
-    held = known()
+    held = state.RECOMMEND_HELD.get() or known()
     if request in held.answers:
         return held.answers[request]
     began = time.perf_counter()
@@ -117,15 +117,15 @@ def answered(request: Request) -> Answered:
     return found
 
 
-def _published_instead(answer: Answer) -> Answered | None:
+def _published_instead(answer: Answer, facts: Facts) -> Answered | None:
     """Return the answer by the speeds of a published processor, where none is known of this machine."""
     is_known = any(one.candidate.accuracy is not None for one in answer.recommended)
     if answer.device != HERE or answer.request.device is not None or is_known:
         return None
-    if known().facts.calibration is not None or answer.request.limit_ms is None:
+    if facts.calibration is not None or answer.request.limit_ms is None:
         return None
     request = answer.request
-    device = device_of(replace(request, deployment="edge", access="any"), known().facts.catalog)
+    device = device_of(replace(request, deployment="edge", access="any"), facts.catalog)
     return answered(replace(request, device=device)) if device else None
 
 

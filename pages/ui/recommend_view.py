@@ -86,7 +86,7 @@ class RecommendView:
 
     def _latency_ms(self, batch: int) -> float | None:
         if self.speed in SPEED_MS:
-            return SPEED_MS[self.speed] * batch
+            return SPEED_MS[self.speed] * max(batch, 1)
         return _given(self.ms, "milliseconds") if self.speed == LIMIT_MS else None
 
     def but(self, **values: Any) -> RecommendView:
