@@ -77,8 +77,10 @@ class Measuring:
 
         before = torch.get_num_threads()
         import_libraries(spec)
-        base_mb = resident_mb()
         reset_peaks(choose_device(device).device)
+        base_mb = (
+            resident_mb()
+        )  # after it: memory that is given back in between must not make it the larger one
         self.options, self._threads = options, before
         self._next: str | None = None
         loaded = load_subject(spec, options, device)

@@ -63,7 +63,7 @@ def test_the_run_of_a_cell_agrees_with_its_samples() -> None:
     assert found["images_per_s_batch_2"] == pytest.approx(2000 / np.mean(passes), rel=1e-2)
     assert found["parameters"] == resolve(VIT).parameters
     assert found["macs"] > 50e6
-    assert 100 < found["base_memory_mb"] < found["peak_memory_mb"]
+    assert 100 < found["base_memory_mb"] <= found["peak_memory_mb"]  # what others left may hold this model
     assert all(math.isfinite(value) for value in found.values())
     assert "ell" in artifact(run, ANSWERS)["scene/3"]["names"]  # type: ignore[index]
     before = run.parameters["machine"]["before"]
