@@ -6,7 +6,7 @@ from typing import Any
 
 from core.recommend.candidates import Candidate
 from core.recommend.entries import Axis
-from core.recommend.figures import Figure
+from core.recommend.figures import Figure, ms_words
 from core.recommend.request import DEPLOYMENTS, Request
 
 
@@ -100,7 +100,7 @@ def _latency(candidate: Candidate, request: Request) -> Check | None:
     limit = request.limit_ms * candidate.batch / request.batch
     if request.latency_ms is not None and request.images_per_s is None:
         limit = request.latency_ms
-    return _at_most("latency", "its latency", candidate.latency, limit, _ms)
+    return _at_most("latency", "its latency", candidate.latency, limit, ms_words)
 
 
 def _accuracy(candidate: Candidate, request: Request, axis: Axis | None) -> Check | None:
@@ -158,10 +158,6 @@ def _at_most(
         value=found.value,
         gap=0.0 if fits else (found.value - limit) / abs(limit) if limit else 1.0,
     )
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
 def _mb(value: float) -> str:

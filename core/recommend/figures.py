@@ -62,6 +62,11 @@ class Figure:
         return {**asdict(self), "date": self.date.isoformat() if self.date else None}
 
 
+def ms_words(ms: float) -> str:
+    """Return a time as people write it: `12.5 ms`, `4.67 s`."""
+    return f"{ms:.3g} ms" if ms < 999.5 else f"{ms / 1000:,.3g} s"
+
+
 def figure_from_json(raw: Mapping[str, Any]) -> Figure:
     """Return the figure that `to_json` wrote.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.recommend.candidates import Candidate
-from core.recommend.figures import Figure
+from core.recommend.figures import Figure, ms_words
 
 SHORT_LIST = 3
 """Places whose order is to be settled."""
@@ -89,7 +89,5 @@ def _why(one: Candidate, first: bool) -> str:
     what = "the first place" if first else f"the first {SHORT_LIST} places"
     if one.latency is None:
         return f"Its speed here is not known; it could change {what}."
-    return (
-        f"Its speed is only {one.latency.mark}, {one.latency.least:.3g} to {one.latency.most:.3g} ms; "
-        f"either end would change {what}."
-    )
+    ends = f"{ms_words(one.latency.least)} to {ms_words(one.latency.most)}"
+    return f"Its speed is only {one.latency.mark}, {ends}; either end would change {what}."

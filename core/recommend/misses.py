@@ -1,21 +1,25 @@
 """What did not fit, by which constraint, and what would have to be relaxed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.recommend.candidates import Candidate
 from core.recommend.checks import Check
+from core.recommend.figures import ms_words
 
 RELAXING = {
-    "latency": "allow {value:.3g} ms instead of {limit:.3g} ms",
-    "accuracy": "take an accuracy of {value:.4g} instead of {limit:.4g}",
-    "memory": "give it {value:.4g} MB of memory instead of {limit:.4g} MB",
-    "weights": "allow {value:.4g} MB of weights instead of {limit:.4g} MB",
-    "cost": "pay ${value:.4g} for 1,000 pictures instead of ${limit:.4g}",
+    "latency": "allow {value} instead of {limit}",
+    "accuracy": "take an accuracy of {value} instead of {limit}",
+    "memory": "give it {value} MB of memory instead of {limit} MB",
+    "weights": "allow {value} MB of weights instead of {limit} MB",
+    "cost": "pay ${value} for 1,000 pictures instead of ${limit}",
     "licence": "allow licences that exclude commercial use",
     "access": "allow the other way to run a model",
 }
+DIGITS = {"latency": 3}
+"""Digits of a relaxed limit, where they are not 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +97,26 @@ def _distance(one: Excluded) -> tuple[int, int, float, str]:
     return len(one.missed), kinds, max(check.gap for check in one.missed), one.candidate.entry.id
 
 
+def enough(check: Check) -> float | None:
+    """Return to what a limit has to be relaxed so that the model fits; None where it is no number.
+
+    In a few digits, rounded to where it still fits: 14.24 ms need 14.3 ms to be allowed.
+    """
+    if check.value is None or check.limit is None:
+        return None
+    sign = 1 if check.value > check.limit else -1
+    return sign * rounded_up(sign * check.value, DIGITS.get(check.constraint, 4))
+
+
+def rounded_up(value: float, digits: int) -> float:
+    """Return the least number of so many digits that is not below another."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    return float(f"{math.ceil(round(value / unit, 9)) * unit:.12g}")
+
+
 def _relax(check: Check) -> str:
-    return RELAXING[check.constraint].format(value=check.value, limit=check.limit)
+    write = ms_words if check.constraint == "latency" else lambda value: f"{value:,.12g}"
+    found = {"value": enough(check), "limit": check.limit}
+    return RELAXING[check.constraint].format(**{n: write(v) for n, v in found.items() if v is not None})

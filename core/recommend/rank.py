@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from core.recommend.candidates import Candidate
 from core.recommend.entries import Axis
-from core.recommend.figures import Figure
+from core.recommend.figures import Figure, ms_words
 from core.recommend.request import Prefer
 
 WORST = math.inf
@@ -123,7 +123,7 @@ def _accuracy_words(one: Candidate, first: Candidate, axis: Axis | None) -> str:
 def _own_time(one: Candidate) -> str:
     if one.latency is None:
         return "its speed is not known there"
-    return f"{one.latency.value:.3g} ms {_mark(one.latency)}"
+    return f"{ms_words(one.latency.value)} {_mark(one.latency)}"
 
 
 def _time_words(one: Candidate, first: Candidate) -> str:

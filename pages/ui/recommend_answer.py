@@ -211,6 +211,8 @@ def deployment_words(answer: Answer) -> str:
     if answer.device == HERE:
         return f"on this machine ({plain(answer.device_title)})"
     where = DEPLOYMENTS[answer.request.deployment].title.lower()
+    if answer.request.device is not None:
+        return f"on the {plain(answer.device_title)}"
     if not answer.device_title:
         return f"of the deployment {where}, where no speed is known"
     return f"on the {plain(answer.device_title)}, which stands for the deployment {where}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import Any
 
@@ -10,7 +9,8 @@ import streamlit as st
 
 from core.recommend.answer import Answer
 from core.recommend.checks import Check
-from core.recommend.misses import Excluded
+from core.recommend.figures import ms_words
+from core.recommend.misses import Excluded, enough, rounded_up
 from core.recommend.request import DEPLOYMENTS
 from pages.ui.recommend_state import PAGE, change
 from pages.ui.recommend_view import ANY, LIMIT_MS, RATE, RecommendView
@@ -24,6 +24,7 @@ CONSTRAINTS = {
     "cost": "Costs too much",
     "licence": "Licence",
     "access": "Way to run it",
+    "retired": "Retired",
 }
 UNKNOWN = {
     "latency": "Speed not known",
@@ -42,13 +43,12 @@ def nothing_fits(answer: Answer, view: RecommendView) -> None:
     if not total:
         st.info("There is no model for this task in the catalogue.", icon=":material/search_off:")
         return
-    unknown = [one for one in answer.excluded if one.unknown]
-    if len(unknown) < total:
+    if answer.nearest_miss is not None:
         st.warning(f"None of the {total} models fits.", icon=":material/search_off:")
         nearest(answer, view)
         return
-    constraints = {check.constraint for one in unknown for check in one.missed}
-    if "latency" in constraints:
+    missed = [{check.constraint for check in one.missed if check.unknown} for one in answer.excluded]
+    if all("latency" in some for some in missed):
         where = plain(answer.device_title) or f"the deployment {DEPLOYMENTS[view.deployment].title}"
         advice = (
             "Calibrate below, choose another device" if answer.device == "here" else "Choose another device"
@@ -106,37 +106,25 @@ def relaxed(one: Excluded, answer: Answer, view: RecommendView) -> tuple[dict[st
 
 
 def _relaxed(check: Check, one: Excluded, answer: Answer, view: RecommendView) -> tuple[dict[str, Any], str]:
-    value = check.value if check.value is not None else 0.0
-    if check.constraint == "latency":
-        return _slower(value, one, view)
-    if check.constraint == "accuracy" and answer.axis is not None:
-        least = _up(value, 4) if not answer.axis.higher_is_better else -_up(-value, 4)
-        return {"least": least}, f"take {least:g} {answer.axis.unit}".strip()
+    value = enough(check)
+    if check.constraint == "latency" and value is not None:
+        if view.speed == RATE:
+            rate = -rounded_up(-1000 * one.candidate.batch / value, 3)
+            return {"rate": rate}, f"allow {rate:g} pictures/s"
+        return {"speed": LIMIT_MS, "ms": value}, f"allow {ms_words(value)}"
+    if check.constraint == "accuracy" and value is not None:
+        unit = answer.axis.unit if answer.axis is not None else ""
+        return {"least": value}, f"take {value:g} {unit}".strip()
     if check.constraint in ("memory", "weights", "cost"):
-        most = _up(value, 4)
-        said = f"pay ${most:g}" if check.constraint == "cost" else f"allow {most:g} MB of {check.constraint}"
-        return {check.constraint: most}, said
+        said = (
+            f"pay ${value:g}" if check.constraint == "cost" else f"allow {value:g} MB of {check.constraint}"
+        )
+        return {check.constraint: value}, said
     if check.constraint == "licence":
         return {"commercial": False}, "allow any licence"
     if not DEPLOYMENTS[view.deployment].apis:
         return {"deployment": "cloud", "access": "any"}, "look in the cloud"
     return {"access": "any"}, "allow weights and APIs"
-
-
-def _slower(ms: float, one: Excluded, view: RecommendView) -> tuple[dict[str, Any], str]:
-    if view.speed == RATE:
-        rate = -_up(-1000 * one.candidate.batch / ms, 3)
-        return {"rate": rate}, f"allow {rate:g} pictures/s"
-    most = _up(ms, 3)
-    return {"speed": LIMIT_MS, "ms": most}, f"allow {most:g} ms"
-
-
-def _up(value: float, digits: int) -> float:
-    """Return a number rounded up to so many digits: what it bounds still fits."""
-    if value == 0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
-    return float(f"{math.ceil(round(value / unit, 9)) * unit:.12g}")
 
 
 def left_out(answer: Answer, view: RecommendView) -> None:

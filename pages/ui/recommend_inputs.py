@@ -112,11 +112,10 @@ def _advanced(view: RecommendView, facts: Facts) -> None:
             "Access", list(ACCESS), format_func=ACCESS_WORDS.__getitem__, **bound("access", view.access)
         )
     with four:
-        st.segmented_control(
+        st.selectbox(
             "Prefer",
             list(PREFER),
             format_func=PREFER_WORDS.__getitem__,
-            required=True,
             help="What decides the order of the models that fit.",
             **bound("prefer", view.prefer),
         )

@@ -78,7 +78,7 @@ def recommender() -> None:
     if instead is None:
         calibration_panel(found.answer, held.facts, busy=live is not None)
     quick(found.answer, held.facts)
-    _take_away(instead or found, opened)
+    _take_away(instead or found, held.facts, opened)
 
 
 def _known_axis(
@@ -155,8 +155,8 @@ def _draw(found: Answered, view: RecommendView, facts: Facts, *, busy: bool) -> 
     next_panel(answer, busy=busy)
 
 
-def _take_away(found: Answered, opened: Opened | None) -> None:
+def _take_away(found: Answered, facts: Facts, opened: Opened | None) -> None:
     with st.container(horizontal=True, key=f"{PAGE}_files"):
         downloads(found.answer)
         run_id = save_button(found.answer, found.took_ms, opened)
-    saved_line(run_id, found.answer, found.took_ms)
+    saved_line(run_id, found.took_ms, facts.device_name)

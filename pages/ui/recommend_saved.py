@@ -93,9 +93,9 @@ def save_button(answer: Answer, took_ms: float, opened: Opened | None) -> str | 
     return opened.run_id if opened is not None else None
 
 
-def saved_line(run_id: str | None, answer: Answer, took_ms: float) -> None:
-    """Draw where the answer comes from: its run, its time, the device whose speeds count."""
-    run_footer(run_id, PATH, answer.device_title or "no known device", {"answer": took_ms})
+def saved_line(run_id: str | None, took_ms: float, device: str) -> None:
+    """Draw where the answer comes from: its run, and how long this machine took to find it."""
+    run_footer(run_id, PATH, device, {"answer": took_ms})
 
 
 def _save(answer: Answer, took_ms: float, asked: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from core.recommend.candidates import Candidate
 from core.recommend.entries import Source
-from core.recommend.figures import Figure
+from core.recommend.figures import Figure, ms_words
 from pages.ui.text import MISSING, plain
 
 MARKS = {
@@ -49,7 +49,7 @@ def mark_words(figure: Figure | None) -> str:
 def number(name: str, value: float, unit: str) -> str:
     """Return a number with its unit as people write it."""
     if name == "latency":
-        return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+        return ms_words(value)
     if name in ("memory", "weights"):
         return f"{value:.3g} MB" if value < 1000 else f"{value / 1000:.3g} GB"
     if name == "cost":

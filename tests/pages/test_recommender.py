@@ -226,11 +226,12 @@ def test_visitors_see_only_their_own_evidence(
     assert session.error and MEASURED not in said(session)
     assert "No speed is known yet" in session.info[0].value
     assert not [one for one in session.button if one.key == "recommend_calibrate"]
-    store.record(timed_run("timm/resnet50.a1_in1k", 3.0, owner=session.session_state["visitor"]))
+    model = "timm/resnet50.a1_in1k"
+    store.record(timed_run(model, 3.0, owner=session.session_state["visitor"]))
     session.query_params.clear()
-    session.query_params["prefer"] = "speed"
+    session.query_params["model"] = model
     assert MEASURED in said(session.run())
-    assert MEASURED not in said(visit(PAGE, prefer="speed"))
+    assert MEASURED not in said(visit(PAGE, model=model))
 
 
 def test_a_saved_answer_is_opened_again_and_says_what_has_changed(visit: Visit, store: Store) -> None:
