@@ -260,7 +260,7 @@ def accuracies(run: EvidenceRun, options: Options | None) -> Iterator[Scored]:
     if data is None:
         return
     usual = options.size is None and options.precision == "fp32"
-    about = "" if usual else ", ".join(filter(None, (options.precision, f"{options.size or ''}".strip())))
+    about = "" if usual else f"{options.precision}{f', {options.size} px' if options.size else ''}"
     for name, (task, title) in MEASURES.items():
         share, n = _bounded(run, name, zero=True), _count(run.metrics.get(f"{name}_n"))
         if share is not None and n is not None and share[0] <= 1:
