@@ -90,4 +90,5 @@ def _why(one: Candidate, first: bool) -> str:
     if one.latency is None:
         return f"Its speed here is not known; it could change {what}."
     ends = f"{ms_words(one.latency.least)} to {ms_words(one.latency.most)}"
-    return f"Its speed is only {one.latency.mark}, {ends}; either end would change {what}."
+    known = "measured" if one.latency.mark == "measured" else f"only {one.latency.mark}"
+    return f"Its speed is {known} as {ends}; either end would change {what}."

@@ -10,6 +10,7 @@ from core.recommend.answer import Answer
 from core.recommend.calibrating import calibration_plan
 from core.recommend.calibration import REFERENCES, Calibration
 from core.recommend.candidates import Facts
+from core.recommend.figures import ms_words
 from core.recommend.request import HERE
 from core.recommend.scaling import Scale
 from core.settings import settings
@@ -72,10 +73,10 @@ def _held_out(scale: Scale) -> None:
         st.caption(f"Unscaled, the published order alone has a rank correlation of {rank:.2f}.")
     head = "published" if not scale.is_work else plain(scale.title)
     rows = [f"| Held-out model | {head} | estimated | measured here | error |", "|---|--:|--:|--:|--:|"]
-    unit = "" if scale.is_work else " ms"
+    write = (lambda amount: f"{amount:.3g}") if scale.is_work else ms_words
     rows += [
-        f"| {plain(one.model)} | {one.amount:.3g}{unit} | {one.predicted_ms:.3g} ms "
-        f"| {one.measured_ms:.3g} ms | {100 * one.error:+.0f} % |"
+        f"| {plain(one.model)} | {write(one.amount)} | {ms_words(one.predicted_ms)} "
+        f"| {ms_words(one.measured_ms)} | {100 * one.error:+.0f} % |"
         for one in sorted(scale.held_out, key=lambda one: one.measured_ms)
     ]
     st.markdown("\n".join(rows))
