@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, literal_column, type_coerce
 
-from db.filters import OtherTags, is_by_series, series_of, unindexed
+from db.filters import Asked, OtherTags, in_series, is_by_series, unindexed
 from db.history_records import Bucket, RunFilter
 from db.models import EPOCH, Cell, MetricCell, Run, TagCell, TagMetricCell
 from db.rows import clean_text
@@ -47,7 +47,9 @@ def _other_tags(where: RunFilter, first: int | None, end: int | None) -> RunFilt
         "since": None if first is None else begin_of(first),
         "until": None if end is None else begin_of(end),
     }
-    return OtherTags(**(fields_of | bounds | {"tags": where.tags[1:]}), untagged=where.tags[0])
+    series = where.series if isinstance(where, Asked) else None
+    kept = fields_of | bounds | {"tags": where.tags[1:], "series": series}
+    return OtherTags(**kept, untagged=where.tags[0])
 
 
 def begin_of(day: int) -> datetime:
@@ -86,7 +88,7 @@ def in_days(
         in_turn: Whether cells are met in the order of their keys, not series by series.
     """
     number: Any = unindexed(cell.series_id) if in_turn else cell.series_id
-    found: list[ColumnElement[bool]] = [number.in_(series_of(where))]
+    found: list[ColumnElement[bool]] = [in_series(number, where)]
     if where.tags and issubclass(cell, TagCell | TagMetricCell):
         found.append(cell.tag == clean_text(where.tags[0]))
     if days.first is not None:

@@ -1,5 +1,6 @@
 """Which runs a filter stands for, as conditions of SQL."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
+    Integer,
     Select,
     SQLColumnExpression,
+    Text,
     exists,
     literal,
     select,
@@ -40,14 +44,22 @@ class FoundRuns(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFilter(RunFilter):
-    """A filter whose words were looked for already (`found`). Only its time may be narrowed."""
+class Asked(RunFilter):
+    """A filter that was prepared (`found.searched`). Only its time and tags may be narrowed."""
+
+    series: tuple[int, ...] | None = field(default=None, kw_only=True)
+    """Of which there may be runs, where the database does better if it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFilter(Asked):
+    """A filter whose words were looked for already. Only its time may be narrowed."""
 
     found: FoundRuns = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
-class OtherTags(RunFilter):
+class OtherTags(Asked):
     """A filter of runs that carry any of its tags, but not another one."""
 
     untagged: str = field(kw_only=True)
@@ -63,7 +75,7 @@ def conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     if where.text.strip():
         return [Run.seq.in_(newest_found(where, Run.seq).correlate(None))]
     number: Any = unindexed(Run.series_id) if where.tags else Run.series_id
-    return [number.in_(series_of(where)), *of_each_run(where)]
+    return [in_series(number, where), *of_each_run(where)]
 
 
 class unindexed(FunctionElement[Any]):
@@ -97,25 +109,16 @@ ORDERS: dict[str, Any] = {
 
 
 def is_listed(column: Any, values: Sequence[int] | Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that a column is in a list, however long; texts of letters and digits only."""
-    named = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
-    element = _IsNamed if column.type.python_type is str else _IsListed
-    return element(column, literal(f"[{','.join(named)}]"), literal(f"{{{','.join(named)}}}"))
+    """Return the condition that a column is in a list, however long."""
+    of = column.type if isinstance(column.type, Integer) else Text()
+    return _IsListed(column, literal(json.dumps(list(values))), literal(list(values), ARRAY(of)))
 
 
 class _IsListed(FunctionElement[Any]):
-    """Whether a number is in a list: of JSON for SQLite, an array for PostgreSQL."""
+    """Whether a value is in a list: of JSON for SQLite, an array for PostgreSQL."""
 
     type = NullType()  # as a Boolean it would be compared with 1, and no index be used
     inherit_cache = True
-    of = "bigint"
-
-
-class _IsNamed(_IsListed):
-    """Whether a text is."""
-
-    inherit_cache = True
-    of = "text"
 
 
 @compiles(_IsListed, "sqlite")
@@ -130,9 +133,15 @@ def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
 @compiles(_IsListed, "postgresql")
 def _(element: _IsListed, compiler: SQLCompiler, **how: Any) -> str:
     column, _, array = element.clauses
-    return (
-        f"{compiler.process(column, **how)} = ANY (CAST({compiler.process(array, **how)} AS {element.of}[]))"
-    )
+    return f"{compiler.process(column, **how)} = ANY ({compiler.process(array, **how)})"
+
+
+def in_series(number: Any, where: RunFilter) -> ColumnElement[bool]:
+    """Return the condition that a column names one of the series of which there may be runs."""
+    if isinstance(where, Asked) and where.series is not None:
+        return is_listed(number, where.series)
+    condition: ColumnElement[bool] = number.in_(series_of(where))
+    return condition
 
 
 def series_of(where: RunFilter) -> Select[int]:
@@ -189,7 +198,7 @@ def newest_found(where: RunFilter, *columns: Any, known: Endings | None = None) 
         select(*columns)
         .select_from(RUN_WORDS)
         .join(Run, Run.seq == seq)
-        .where(says_them, unindexed(Run.series_id).in_(series_of(where)), *of_each_run(where))
+        .where(says_them, in_series(unindexed(Run.series_id), where), *of_each_run(where))
         .order_by(seq.desc())
         .limit(MOST_FOUND)
     )
@@ -209,7 +218,7 @@ def ordering(
         indexed: Whether runs are met by time in the order of an index, or sorted.
     """
     if order_by == "time":
-        time = Run.time if indexed else type_coerce(Run.time, BigInteger) + 0
+        time: Any = Run.time if indexed else unindexed(Run.time)
         return [time.desc(), Run.seq.desc()] if descending else [time, Run.seq]
     key = ORDERS[order_by].desc() if descending else ORDERS[order_by].asc()
     return [key.nulls_last(), type_coerce(Run.time, BigInteger).desc(), Run.seq.desc()]

@@ -148,6 +148,12 @@ class Run(Base):
         Index("ix_run_owner_time", "owner", "time", "id"),
         # A few runs among many: whoever may see them finds them without reading the rest.
         Index("ix_run_shared", "id", sqlite_where=text("shared = 1"), postgresql_where=text("shared")),
+        Index(
+            "ix_run_deleted",
+            "deleted",
+            sqlite_where=text("deleted IS NOT NULL"),
+            postgresql_where=text("deleted IS NOT NULL"),
+        ),
         # These cover the history's counts and charts: they never read the rows themselves.
         Index("ix_run_series", "series_id", "time", "duration_ms", "seq"),
         Index("ix_run_listed", "time", "seq", "series_id", "duration_ms"),

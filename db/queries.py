@@ -14,11 +14,11 @@ from db.filters import (
     ORDERS,
     FoundFilter,
     conditions,
+    in_series,
     is_by_series,
     of_each_run,
     of_series,
     ordering,
-    series_of,
     unindexed,
 )
 from db.found import found_runs, searched
@@ -106,9 +106,7 @@ def _runs(where: RunFilter) -> Select[int | None]:
     # To go through the runs of a tag is quicker than to gather them all before: no other index is used.
     number = unindexed(Run.series_id)
     rest = of_each_run(replace(where, tags=()))
-    statement = (
-        select(Run.seq).join(RunTag, unindexed(RunTag.seq) == Run.seq).where(number.in_(series_of(where)))
-    )
+    statement = select(Run.seq).join(RunTag, unindexed(RunTag.seq) == Run.seq).where(in_series(number, where))
     return statement.where(RunTag.tag == clean_text(where.tags[0]), *rest)
 
 

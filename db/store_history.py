@@ -42,7 +42,7 @@ class HistoryStore:
         order_by: str = "time",
         descending: bool = True,
     ) -> tuple[RunSummary, ...]:
-        """Return a page of the list of runs, by five queries.
+        """Return a page of the list of runs, by a few queries however long it is.
 
         Args:
             order_by: `time`, `kind`, `model`, `status`, `duration` or `device`; equal ones newest first.

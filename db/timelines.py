@@ -32,7 +32,7 @@ from db.days import (
     time_of,
 )
 from db.engine import plain_rows
-from db.filters import FoundFilter, conditions, is_by_series, of_each_run, of_series, series_of, unindexed
+from db.filters import FoundFilter, conditions, in_series, is_by_series, of_each_run, of_series, unindexed
 from db.found import finished, found_runs, measured, searched
 from db.history_records import (
     MAX_POINTS,
@@ -130,7 +130,7 @@ def newest(connection: Connection, where: RunFilter, n: int) -> RunFilter:
     if not is_by_series(where):
         return where
     number = unindexed(Run.series_id)  # runs are met by time, in the order of an index
-    statement = select(Run.time).where(number.in_(series_of(where)), *of_each_run(where))
+    statement = select(Run.time).where(in_series(number, where), *of_each_run(where))
     since = connection.scalar(statement.order_by(Run.time.desc(), Run.seq.desc()).offset(n).limit(1))
     return where if since is None else replace(where, since=since + timedelta(milliseconds=1))
 
@@ -140,10 +140,8 @@ def newest_day(connection: Connection, where: RunFilter) -> int | None:
     latest = None if where.until is None else (where.until - MILLISECOND - EPOCH) // DAY
     found: int | None
     if where.tags:
-        tagged = (
-            TagCell.tag.in_([clean_text(tag) for tag in where.tags]),
-            TagCell.series_id.in_(series_of(where)),
-        )
+        tags = [clean_text(tag) for tag in where.tags]
+        tagged = (TagCell.tag.in_(tags), in_series(TagCell.series_id, where))
         found = connection.scalar(select(func.max(TagCell.day)).where(*tagged))
     else:
         of_one = select(func.max(type_coerce(Run.time, BigInteger))).where(

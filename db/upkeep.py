@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, Engine, func, literal, select, tu
 
 from db.engine import Transactions
 from db.errors import StoreError
-from db.filters import conditions, is_by_series, of_each_run, ordering, series_of, unindexed
+from db.filters import conditions, in_series, is_by_series, of_each_run, ordering, unindexed
 from db.models import Artifact, Run, Series
 from db.reading import load_runs
 from db.records import RunFilter, RunRecord
@@ -60,7 +60,7 @@ def _chunks_by_time(database: Transactions, where: RunFilter) -> Iterator[list[i
     """Yield the numbers of runs, a chunk at a time, each from behind the one before in an index."""
     number = unindexed(Run.series_id)
     time = type_coerce(Run.time, BigInteger)
-    newest = select(time, Run.seq).where(number.in_(series_of(where)), *of_each_run(where))
+    newest = select(time, Run.seq).where(in_series(number, where), *of_each_run(where))
     newest = newest.order_by(Run.time.desc(), Run.seq.desc()).limit(EXPORT_CHUNK)
     page = newest
     while True:

@@ -96,7 +96,7 @@ def test_facets_count_what_is_there(history: Store) -> None:
     assert list(found.devices.items()) == [("cpu", 3), ("cuda:0", 1)]
 
 
-def test_a_long_list_takes_five_queries(store: Store) -> None:
+def test_a_long_list_takes_a_few_queries(store: Store) -> None:
     for i in range(20):
         store.record(draft(tags=[f"tag {i}"], pictures={"picture": CAT, "mask": DOG}))
     statements: list[str] = []
@@ -105,8 +105,9 @@ def test_a_long_list_takes_five_queries(store: Store) -> None:
     assert len(runs) == 20
     assert {run.picture_sha256 for run in runs} == {CAT.sha256}
     assert runs[0].tags == ("tag 19",)
-    assert len(statements) == 5
+    few = 5 if store._database.engine.dialect.name == "sqlite" else 6
+    assert len(statements) == few
     assert store.thumbnails([r.picture_sha256 for r in runs if r.picture_sha256], "ada") == {
         CAT.sha256: CAT.thumbnail
     }
-    assert len(statements) == 6
+    assert len(statements) == few + 1

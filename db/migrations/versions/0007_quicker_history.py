@@ -32,6 +32,8 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_tag_metric_cell_series_id", "tag_metric_cell", ["series_id"])
+    few = sa.text("deleted IS NOT NULL")
+    op.create_index("ix_run_deleted", "run", ["deleted"], sqlite_where=few, postgresql_where=few)
     op.create_index("ix_run_longest", "run", ["duration_ms", "time", "seq", "series_id"])
     if op.get_bind().dialect.name == "sqlite":
         op.execute("CREATE VIRTUAL TABLE run_words_terms USING fts5vocab(run_words, row)")
