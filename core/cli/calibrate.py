@@ -76,6 +76,7 @@ def _answer(outcomes: "tuple[Outcome, ...]", ended: "Progress") -> Answer:
         "phase": ended.phase.value,
         "seconds": ended.elapsed_s,
         "runs": [one.run_id for one in outcomes if one.run_id],
+        "very_noisy": [run.model_id for run in runs if run.parameters.get("noise") == "very noisy"],
         "failed": [{"model": run.model_id, "message": run.error_message} for run in failed],
     }
     if ended.phase is Phase.CANCELLED:
@@ -84,7 +85,18 @@ def _answer(outcomes: "tuple[Outcome, ...]", ended: "Progress") -> Answer:
         why = failed[0].error_message if failed else "none of the models is in the catalogue"
         raise SetupError(f"Nothing could be calibrated: {why}", "Try `bench random/resnet50` to see why.")
     lines = [f"{run.model_id} failed: {run.error_message}" for run in failed]
-    return Answer(payload, "\n".join([*lines, *_table(found), "", *_scales(found), "", found.sentence]))
+    last = [found.sentence, *_warning([run.parameters.get("noise") for run in runs])]
+    return Answer(payload, "\n".join([*lines, *_table(found), "", *_scales(found), "", *last]))
+
+
+def _warning(noises: list[object]) -> list[str]:
+    """Return what is to be said of a busy machine."""
+    noisy = sum(noise == "very noisy" for noise in noises)
+    if not noisy:
+        return []
+    return [
+        f"{noisy} of {len(noises)} models were timed while the machine was busy: do it again when it is not."
+    ]
 
 
 def _table(found: "Calibration") -> list[str]:

@@ -74,7 +74,8 @@ def _timed_on(catalog: Catalog, device: str) -> dict[str, tuple[float, Entry]]:
     found: dict[str, tuple[float, Entry]] = {}
     for entry in catalog.entries.values():
         work = work_of(entry, device, entry.input_size)
-        if work is not None and entry.timm and entry.timm not in references:
+        is_classifier = "classification" in entry.tasks  # others see pictures of any size
+        if work is not None and is_classifier and entry.timm and entry.timm not in references:
             found.setdefault(entry.timm, (work.amount, entry))
     return found
 

@@ -1,6 +1,7 @@
 """`calibrate`: the command over real processes, what it prints of what was measured, and what is refused."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_without_held_out_models_there_is_no_table() -> None:
     answer = calibrate._answer(outcomes(0), ENDED)
     assert "held out  " not in answer.text
     assert "on another machine" in answer.text
+
+
+def test_a_busy_machine_is_told() -> None:
+    first, *others = outcomes(0)
+    noisy = replace(first, run=replace(first.run, parameters={**first.run.parameters, "noise": "very noisy"}))
+    answer = calibrate._answer((noisy, *others), ENDED)
+    assert answer.payload["very_noisy"] == [first.run.model_id]
+    assert answer.text.splitlines()[-1].startswith("1 of 3 models were timed while the machine was busy")
+    assert "busy" not in calibrate._answer((first, *others), ENDED).text
 
 
 def test_a_model_that_failed_is_told_and_the_others_count() -> None:
