@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.bench.turn import Turn
 from core.cli import main
 from core.errors import InputError
 from core.recommend.answer import Answer, recommend
@@ -27,6 +28,7 @@ from db import RunFilter, Store
 from pages.ui.recommend_excluded import relaxed
 from pages.ui.recommend_files import answer_csv, answer_json, command, python_script
 from pages.ui.recommend_view import USUAL, RecommendView, from_address, to_address, view_of
+from pages.ui.session import live_benchmarks
 from tests.pages.conftest import HOME, Visit, figures
 from tests.pages.test_vlm import words_of
 from tests.support.recommend_runs import calibrate_store, timed_run
@@ -326,3 +328,29 @@ def test_what_hangs_on_a_field_goes_with_it() -> None:
     assert view.but(deployment="cloud").device == ""
     assert view.but(model="n").run == "r" and view.but(ms=3.0).run == ""
     assert view.but(deployment=HERE).device == "cpu"
+
+
+def test_the_buttons_measure_exactly_what_they_say_and_the_page_follows(visit: Visit, store: Store) -> None:
+    turn = Turn()
+    assert turn.try_take()  # so that none of them begins
+    session = visit(PAGE)
+    session.button(key="recommend_calibrate").click().run()
+    (live,) = live_benchmarks().of(LOCAL_OWNER)
+    try:
+        assert live.run.plan.models == REFERENCES
+        assert "Measuring" in said(session) and session.button(key="recommend_calibrate").disabled
+        assert session.button(key="recommend_bench_cancel")
+    finally:
+        live.run.cancel()
+        live.wait(120)
+    calibrate_store(store)
+    answer = asked(store, FAST)
+    session.run()
+    assert not session.exception and "0 of 3 measured" in said(session)
+    assert session.button(key="recommend_next").label.startswith("Measure")
+    session.button(key="recommend_next").click().run()
+    (_, live) = live_benchmarks().of(LOCAL_OWNER)
+    live.run.cancel()
+    live.wait(120)
+    turn.give_up()
+    assert list(live.run.plan.models) == [one.run for one in answer.next_runs]
