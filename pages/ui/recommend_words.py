@@ -66,11 +66,9 @@ def interval_words(name: str, figure: Figure) -> str:
     """Return a figure's interval; empty where none is known."""
     if figure.low is None and figure.high is None:
         return ""
-    ends = [
-        "?" if end is None else number(name, end, figure.unit).removesuffix(f" {figure.unit}")
-        for end in (figure.low, figure.high)
-    ]
-    return f"95 %: {ends[0]} to {ends[1]}"
+    low, high = ("?" if end is None else number(name, end, figure.unit) for end in (figure.low, figure.high))
+    value, _, unit = low.partition(" ")
+    return f"95 %: {value if high.endswith(f' {unit}') else low} to {high}"
 
 
 def origin(name: str, figure: Figure | None, sources: Mapping[str, Source]) -> str:
