@@ -12,7 +12,10 @@ page_head(
     "Published speeds are scaled to this machine by a few models that ran here, and the error of that "
     "scaling is measured on models that were left out. Accuracies are compared on one benchmark and "
     "protocol only, and what was left out says by which constraint.",
-    ("The Pareto frontier of accuracy and speed (Bianco et al., 2018)", "https://arxiv.org/abs/1810.00736"),
+    (
+        "Benchmark Analysis of Representative Deep Neural Network Architectures (Bianco et al., 2018)",
+        "https://arxiv.org/abs/1810.00736",
+    ),
 )
 
 with page_errors():

@@ -90,9 +90,11 @@ def short_origin(name: str, figure: Figure | None, sources: Mapping[str, Source]
     """Return where a figure comes from in as few words as can be, as Markdown; the details have the rest."""
     if figure is None:
         return ""
+    how = figure.about.partition(";")[0] if figure.mark == "estimated" else ""
     parts = [
         f"n = {figure.n:,}" if figure.n is not None else "",
         interval_words(name, figure),
+        plain(how),
         _source(figure, sources) if figure.mark == "published" else "",
         plain(figure.device) if figure.mark == "published" and name == "latency" else "",
         str(figure.date) if figure.date and figure.mark != "estimated" else "",
