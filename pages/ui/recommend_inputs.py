@@ -32,7 +32,8 @@ def inputs(view: RecommendView, axes: Sequence[Axis], facts: Facts) -> None:
 
 def _row(view: RecommendView, axes: Sequence[Axis]) -> None:
     has_number = view.speed in (LIMIT_MS, RATE)
-    places = iter(st.columns([5, 5, *([3] if has_number else []), 6, 3, 4], vertical_alignment="bottom"))
+    widths = [5, 4.5, 3, 6, 2.8, 4.6] if has_number else [5, 5, 6, 3, 4]
+    places = iter(st.columns(widths, vertical_alignment="bottom"))
     next(places).selectbox("Task", list(TASKS), format_func=TASKS.__getitem__, **bound("task", view.task))
     next(places).selectbox(
         "Speed", list(SPEED_WORDS), format_func=SPEED_WORDS.__getitem__, **bound("speed", view.speed)
