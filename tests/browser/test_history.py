@@ -11,7 +11,7 @@ from core.environment import describe_environment
 from core.runs import LOCAL_OWNER, Metric, RunDraft, RunInput
 from core.samples import load_sample
 from db import Store
-from tests.support.browser import App
+from tests.support.browser import App, settled
 
 PATIENCE_MS = 120_000
 NASTY = "<img src=x onerror=document.title='hit'>"
@@ -44,11 +44,6 @@ def runs(app: App) -> Iterator[list[str]]:
                 (NASTY, 50.0, 1, "coffee"),
             )
         ]
-
-
-def settled(page: Page) -> None:
-    """Wait until the app has nothing more to do."""
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE_MS)
 
 
 def opened(page: Page, app: App, address: str = "") -> None:

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from db import Store
-from tests.support.browser import App
+from tests.support.browser import App, choose
 from tests.support.recommend_runs import calibrate_store
 
 PATIENCE_MS = 180_000
@@ -25,8 +25,7 @@ def test_it_answers_and_follows_what_is_clicked(page: Page, app: App) -> None:
     chart(page).locator(".scatterlayer .point").last.click(force=True)
     expect(page.get_by_role("button", name="Close")).to_be_visible(timeout=PATIENCE_MS)
     assert "model=" in page.url
-    page.get_by_role("combobox", name="Task").click()
-    page.get_by_role("option", name="Object detection").click()
+    choose(page, "Task", "Object detection")
     expect(page.get_by_text("COCO").first).to_be_visible(timeout=PATIENCE_MS)
     page.wait_for_url("**task=detection**", timeout=PATIENCE_MS)
     assert "model=" not in page.url

@@ -9,8 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
@@ -90,3 +94,26 @@ def _wait_until_healthy(app: App) -> None:
         except URLError:
             time.sleep(0.1)
     raise RuntimeError(f"The app did not start:\n{app.log.read_text()}")
+
+
+def settled(page: "Page", patience_ms: float = 180_000) -> None:
+    """Wait until the app has nothing more to do."""
+    from playwright.sync_api import expect
+
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=patience_ms)
+
+
+def choose(page: "Page", label: str, option: str, tries: int = 6) -> None:
+    """Choose from a list, as a person would: one that closed when the page was drawn anew is opened again."""
+    from playwright.sync_api import TimeoutError as TooLate
+
+    for left in reversed(range(tries)):
+        settled(page)
+        page.get_by_role("combobox", name=label).click()
+        try:
+            page.get_by_role("option", name=option).click(timeout=15_000)
+        except TooLate:
+            if not left:
+                raise
+        else:
+            return
