@@ -9,6 +9,7 @@ Every figure names its source. One that nobody published is left out: it is miss
 
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import date
@@ -291,7 +292,7 @@ class Catalog:
 
     def axes_of(self, task: str) -> tuple[Axis, ...]:
         """Return the axes of a task on which some model has a figure, the one with most figures first."""
-        counts = {axis: sum(one.on(axis) is not None for one in self.of(task)) for axis in self.axes}
+        counts = Counter(axis for one in self.of(task) for axis in {figure.axis for figure in one.accuracy})
         mine = [axis for axis in self.axes.values() if task in axis.tasks and counts[axis.id]]
         return tuple(sorted(mine, key=lambda axis: -counts[axis.id]))
 
