@@ -9,7 +9,8 @@ from datetime import date
 from typing import Protocol
 
 from core.bench.options import PRECISIONS
-from core.recommend.calibration import Calibration
+from core.intervals import wilson_bounds
+from core.recommend.calibration import OTHER_SIZE, Calibration
 from core.recommend.entries import Axis, Catalog, Device, Entry, Speed
 from core.recommend.evidence import OwnEvidence, OwnSpeed, speed_key
 from core.recommend.figures import Figure
@@ -19,8 +20,6 @@ from core.vlm.prices import Price, cost
 
 PROMPT_TOKENS, ANSWER_TOKENS = 50, 100
 """What a short question and a short answer take, for the price of a picture."""
-OTHER_SIZE = 1.5
-"""By which factor a time may be wrong that was scaled to another picture size by its area."""
 
 
 class Prices(Protocol):
@@ -150,10 +149,8 @@ def _sampling(value: float, axis: Axis) -> tuple[float | None, float | None]:
     """Return the interval of a share of right answers among the benchmark's pictures, in %."""
     if axis.pictures is None or axis.unit != "%":
         return None, None
-    share, n, z = value / 100, axis.pictures, 1.959964
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5  # Wilson
-    return 100 * min(share, middle - half), 100 * max(share, middle + half)
+    low, high = wilson_bounds(round(value / 100 * axis.pictures), axis.pictures)
+    return 100 * low, 100 * high
 
 
 def _latency(entry: Entry, request: Request, device: str, facts: Facts) -> tuple[Figure | None, int]:

@@ -95,11 +95,9 @@ def _access(candidate: Candidate, request: Request) -> Check | None:
 
 
 def _latency(candidate: Candidate, request: Request) -> Check | None:
-    if request.limit_ms is None:
+    limit = request.limit_of(candidate.batch)
+    if limit is None:
         return None
-    limit = request.limit_ms * candidate.batch / request.batch
-    if request.latency_ms is not None and request.images_per_s is None:
-        limit = request.latency_ms
     return _at_most("latency", "its latency", candidate.latency, limit, ms_words)
 
 

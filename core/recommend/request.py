@@ -135,7 +135,11 @@ class Request:
     @property
     def limit_ms(self) -> float | None:
         """Most milliseconds for one batch by both ways to say it; None where neither is said."""
-        slowest = None if self.images_per_s is None else 1000 * self.batch / self.images_per_s
+        return self.limit_of(self.batch)
+
+    def limit_of(self, batch: int) -> float | None:
+        """Return what `limit_ms` is for another batch, such as a published one: the rate depends on it."""
+        slowest = None if self.images_per_s is None else 1000 * batch / self.images_per_s
         return min((one for one in (self.latency_ms, slowest) if one is not None), default=None)
 
     @property

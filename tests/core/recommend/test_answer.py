@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from core.errors import InputError
 from core.recommend.answer import Answer, recommend
@@ -171,6 +172,25 @@ def test_a_batch_is_never_taken_for_a_single_picture() -> None:
     assert out(recommend(Request(TASK, device="gpu-a", batch=256, images_per_s=3000), known)) == {
         "a": "latency"
     }
+
+
+def test_both_limits_hold_for_the_batch_that_was_published() -> None:
+    gpu = (Speed("gpu-a", "amp", 64, 224, 40.0, "src"),)
+    known = facts(catalog(entry("a", 80, speed=gpu)))
+    request = Request(TASK, device="gpu-a", batch=256, latency_ms=50, images_per_s=1000)
+    assert ids(recommend(request, known)) == ["a"]  # 64 in 40 ms: within 50 ms, and 1,600 a second
+    assert out(recommend(replace(request, latency_ms=39), known)) == {"a": "latency"}
+    assert out(recommend(replace(request, images_per_s=1601), known)) == {"a": "latency"}
+
+
+def test_the_sampling_error_is_wilsons() -> None:
+    axis = Axis("small", (TASK,), "Few", "top-1", "p", "src", pictures=200)
+    model = replace(entry("a"), accuracy=(Accuracy("small", 80.0, "src"),))
+    accuracy = recommend(Request(TASK, axis="small"), facts(catalog(model, axes=(axis,)))).recommended[0]
+    found = accuracy.candidate.accuracy
+    expected = binomtest(160, 200).proportion_ci(0.95, method="wilson")
+    assert found is not None
+    assert (found.least, found.most) == pytest.approx((100 * expected.low, 100 * expected.high))
 
 
 def test_a_deployment_stands_for_its_best_known_device() -> None:
