@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from db.records import RunFilter
 from pages.ui import state
-from pages.ui.bound import bound as widget
+from pages.ui.bound import bound_fields
 from pages.ui.history_view import HistoryView, Point, from_address, to_address, zone_of
 from pages.ui.session import visitor
 from pages.ui.text import browser_zone
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PAGE = "history"
 KEEPS_PAGE = frozenset({"page", "run", "compare", "name", "chart", "per", "value", "lower"})
@@ -62,18 +59,8 @@ def zone(view: HistoryView) -> tzinfo:
     return zone_of(view.tz) or browser_zone()
 
 
-def bound(
-    name: str, value: object, read: Callable[[Any], Any] = lambda given: given, *, afresh: bool = False
-) -> dict[str, Any]:
-    """Return `key` and `on_change` of a widget that shows a field of the view and changes it.
-
-    Args:
-        name: Of the field.
-        value: What the widget shows now.
-        read: From the widget's value to the field's.
-        afresh: Whether the browser is told the value although it did not change: its words may have.
-    """
-    return widget(f"{PAGE}_{name}", value, lambda given: change(**{name: read(given)}), afresh=afresh)
+bound = bound_fields(PAGE, change)
+"""Return `key` and `on_change` of a widget that shows a field of the view and changes it."""
 
 
 def filter_of(view: HistoryView) -> RunFilter:

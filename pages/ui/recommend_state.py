@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from pages.ui import state
-from pages.ui.bound import bound as widget
+from pages.ui.bound import bound_fields
 from pages.ui.recommend_view import RecommendView, from_address, to_address
 
 PAGE = "recommend"
@@ -45,15 +44,5 @@ def change(**values: Any) -> None:
     show(current()[0].but(**values))
 
 
-def bound(
-    name: str, value: object, read: Callable[[Any], Any] = lambda given: given, *, afresh: bool = False
-) -> dict[str, Any]:
-    """Return `key` and `on_change` of a widget that shows a field of the view and changes it.
-
-    Args:
-        name: Of the field.
-        value: What the widget shows now.
-        read: From the widget's value to the field's.
-        afresh: Whether the browser is told the value although it did not change: its words may have.
-    """
-    return widget(f"{PAGE}_{name}", value, lambda given: change(**{name: read(given)}), afresh=afresh)
+bound = bound_fields(PAGE, change)
+"""Return `key` and `on_change` of a widget that shows a field of the view and changes it."""
